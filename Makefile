@@ -1,0 +1,71 @@
+# Every command of the house, from a fresh clone. Needs git, make and Python 3.11; all else comes into .venv.
+# Versions and hashes stand in requirements.lock and bootstrap.lock (uv itself); nothing else is installed.
+
+PROFILE ?=
+ARGS ?=
+
+BIN := $(CURDIR)/.venv/bin
+READY := .venv/.ready
+FOLDER := $(if $(PROFILE),profiles/$(PROFILE),.)
+SEASON := data/season/catalog.json
+
+# Stages and kernels find the tools of .venv first, whatever the caller's PATH says.
+export PATH := $(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup repro season test check lab export lock clean profile
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the virtual environment .venv, exactly as locked
+	@echo '.venv is ready'
+
+$(READY): requirements.lock bootstrap.lock pyproject.toml bootstrap.sh
+	@sh bootstrap.sh
+	@touch $@
+
+profile:
+	@test -f "$(FOLDER)/dvc.yaml" || { \
+	  echo "Profile $(PROFILE): found no $(FOLDER)/dvc.yaml; expected one of:" \
+	    $$(cd profiles 2>/dev/null && ls -d */ | tr -d /) "(or no PROFILE: the embedded season)." \
+	    "Run for example: make repro PROFILE=herault_2018" >&2; exit 2; }
+
+repro: profile $(READY) ## the map and its scores; PROFILE=name for one of profiles/ (default: embedded season)
+	@cd "$(FOLDER)" && "$(BIN)/dvc" repro
+	@"$(BIN)/python" -m geocrop.cli summary --folder "$(FOLDER)"
+
+season: $(READY) ## the embedded season in data/season (no network, seeded)
+	@"$(BIN)/dvc" repro data/dvc.yaml
+
+$(SEASON):
+	@$(MAKE) --no-print-directory season
+
+test: $(READY) $(SEASON) ## every test, notebooks included; ARGS="-k words" to choose
+	@"$(BIN)/python" -m pytest $(ARGS)
+
+check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export, clean notebooks, locks)
+	@"$(BIN)/ruff" check
+	@"$(BIN)/ruff" format --check
+	@"$(BIN)/mypy"
+	@"$(BIN)/python" -m pytest -q tests/test_house.py
+
+lab: $(READY) $(SEASON) ## JupyterLab on the notebooks
+	@"$(BIN)/jupyter" lab $(firstword $(wildcard nbs/index.ipynb) nbs)
+
+export: $(READY) ## after editing: write geocrop/ from the notebooks, strip their noise, set the scripts
+	@"$(BIN)/nbdev-export"
+	@"$(BIN)/nbdev-clean"
+	@"$(BIN)/ruff" format --quiet
+
+lock: $(READY) ## both lock files after a change of pyproject.toml (network); ARGS=--upgrade for the newest
+	@printf 'uv\n' | "$(BIN)/uv" pip compile - $(COMPILE) -o bootstrap.lock
+	@"$(BIN)/uv" pip compile pyproject.toml --extra dev $(COMPILE) -o requirements.lock
+COMPILE = --quiet $(ARGS) --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
+
+clean: ## remove .venv and the caches of tools; data, reports and the DVC cache stay
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
