@@ -122,7 +122,7 @@ class SCL(IntEnum):
 
 CLEAR_SCL: tuple[int, ...] = (SCL.VEGETATION, SCL.BARE, SCL.WATER, SCL.UNCLASSIFIED)
 
-# %% ../nbs/00_schema.ipynb #51a12049
+# %% ../nbs/00_schema.ipynb #1a597e07
 EARTH_RADIUS_M = 6_371_008.8  # mean radius R1 of the IUGG (Moritz 2000, doi:10.1007/s001900050278)
 
 
@@ -199,7 +199,7 @@ def geometry(
             AOI(lon, lat, 1.0)  # the same limits as a centre
     return {"type": kind, "coordinates": rings}
 
-# %% ../nbs/00_schema.ipynb #eab8049c
+# %% ../nbs/00_schema.ipynb #df229491
 NODE_DAYS: tuple[int, ...] = tuple(range(0, 280, 10))  # days of the 28 nodes of the season grid
 THIRDS: dict[str, slice] = {"early": slice(0, 10), "peak": slice(10, 19), "late": slice(19, 28)}  # nodes of each third
 
@@ -247,7 +247,7 @@ class Season:
     def __contains__(self, date: dt.date) -> bool:
         return self.first <= dt.date(date.year, date.month, date.day) <= self.last
 
-# %% ../nbs/00_schema.ipynb #14e5e5b6
+# %% ../nbs/00_schema.ipynb #23ff83a0
 @dataclass(frozen=True, slots=True)
 class CropClass:
     "One class of a map."
@@ -305,7 +305,7 @@ class Legend:
         "The same rows, to be written."
         return [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes]
 
-# %% ../nbs/00_schema.ipynb #471ad100
+# %% ../nbs/00_schema.ipynb #71c6ddb9
 FEATURE_ORDER_V1: tuple[str, ...] = (
     *(
         f"{i}_{shape}"

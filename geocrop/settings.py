@@ -21,7 +21,7 @@ import yaml
 
 from .schema import AOI, Area, Legend, Season, SettingsError, geometry
 
-# %% ../nbs/01_settings.ipynb #5fce9663
+# %% ../nbs/01_settings.ipynb #af9318aa
 @dataclass(frozen=True, slots=True)
 class Base:
     "What all stages share."
@@ -57,6 +57,8 @@ class Features:
 
     class_column: str = "class_id"  # Column of the labels that holds the class number
     field_column: str = "field_id"  # Column that holds the field's number
+    quality_column: str = ""  # Column of a quality number, higher is better; empty where there is none
+    min_quality: float = 0.0  # Labels below this quality are left out
     inner_buffer_m: float = 10.0  # Pixels nearer than this to a field's edge are mixed and left out, in metres
     per_field: int = 25  # At most so many pixels of one field
     min_clear: int = 3  # Fewer clear days than this: no features

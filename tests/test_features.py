@@ -1,4 +1,4 @@
-"""FEATURE_ORDER_V1 against a second, slow reading of its definition: one pixel, one observation, one number at a time."""
+"""FEATURE_ORDER_V1 against a second, slow reading of its definition: one pixel, one date, one number at a time."""
 
 import itertools
 import math
