@@ -1,0 +1,139 @@
+"""The five stages as the pipeline runs them, on a small season of their own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import yaml
+
+from geocrop import cog, items, settings
+from geocrop.store import sha256
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("01_items", "02_features", "03_train", "04_evaluate", "05_export")
+
+
+def run(name: str, folder: Path, report: str = "reports") -> str:
+    "Run a stage notebook; its printed output."
+    command = [
+        sys.executable,
+        "-m",
+        "geocrop_papermill",
+        ROOT / f"nbs/pipelines/{name}.ipynb",
+        f"{report}/{name}.ipynb",
+    ]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+    assert ran.returncode == 0, ran.stderr
+    return "".join(
+        "".join(out.get("text", "") or out.get("data", {}).get("text/plain", ""))
+        for cell in json.loads((folder / report / f"{name}.ipynb").read_text())["cells"]
+        for out in cell.get("outputs", [])
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, season: Path) -> Path:
+    "A project over the middle of the embedded season, with few rounds; all its stages have run."
+    folder = tmp_path_factory.mktemp("project")
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    with rasterio.open(season / "truth/class.tif") as truth:
+        window = rasterio.windows.Window(130, 130, 256, 256)
+        from odc.geo.geobox import GeoBox
+
+        part = GeoBox((256, 256), truth.window_transform(window), truth.crs)
+    content["base"] |= {"name": "small", "area": part.extent.to_crs("EPSG:4326").json}
+    content["train"] |= {"rounds": 12, "learning_rate": 0.3}
+    content["evaluate"] |= {"folds": 3, "block_m": 400, "draws": 100}
+    content["features"] |= {"per_field": 5}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+    (folder / "settings.ini").write_text((ROOT / "settings.ini").read_text().replace("data/season", str(season)))
+    for name in STAGES:
+        run(name, folder)
+    return folder
+
+
+def test_every_accuracy_is_quoted_with_split_sample_size_and_interval(project: Path):
+    found = json.loads((project / "reports/metrics.json").read_text())
+    assert found["headline"]["split"] == "block"
+    assert {k: v for k, v in found["headline"].items() if k != "split"} == found["by_block"]["ensemble"]
+    for split in ("by_block", "by_field", "by_random"):
+        for score in found[split].values():
+            assert 0 <= score["low"] <= score["macro_f1"] <= score["high"] <= 1
+            assert score["pixels"] > score["fields"] > 50
+    assert found["by_random"]["ensemble"]["macro_f1"] > found["by_block"]["ensemble"]["macro_f1"]
+
+
+def test_the_map_is_a_valid_cog_with_colours_and_a_stac_item(project: Path):
+    path = project / "results/map.tif"
+    cog.check(path)
+    legend = settings.legend(project)
+    with rasterio.open(path) as tif:
+        assert tif.descriptions == ("class", "confidence", "margin", "clear_days")
+        assert (tif.dtypes, tif.nodata, tif.shape) == (("uint8",) * 4, 255, (256, 256))
+        assert {c.id: tif.colormap(1)[c.id][:3] for c in legend.classes} == legend.rgb()
+        classes, confidence, margin, days = tif.read()
+        tags = tif.tags()
+    seen = classes != 255
+    assert seen.mean() > 0.95 and set(np.unique(classes[seen])) <= set(legend.ids)
+    assert confidence[seen].max() <= 100 and (margin[seen] <= confidence[seen]).all() and (days[seen] >= 3).all()
+    item = pystac.Item.from_file(project / "results/map.json")
+    assert item.assets["map"].extra_fields["file:checksum"] == "1220" + sha256(path)
+    assert item.properties["geocrop:model_sha256"] == tags["GEOCROP_MODEL_SHA256"]
+    assert tags["GEOCROP_ITEMS_SHA256"] == items.load(project / "results/items.json").sha256
+
+
+def test_the_map_is_nearly_the_truth(project: Path, season: Path):
+    "The floor is far below what is reached, and far above what a wrong offset, order or grid would leave."
+    from odc.geo.geobox import GeoBox
+
+    with rasterio.open(project / "results/map.tif") as tif:
+        classes, grid = tif.read(1), GeoBox(tif.shape, tif.transform, tif.crs)
+    truth = cog.read_on(season / "truth/class.tif", grid)
+    both = (truth != 255) & (classes != 255)
+    assert (truth[both] == classes[both]).mean() > 0.55
+
+
+def test_a_stage_run_again_leaves_the_same_bytes(project: Path, tmp_path: Path):
+    again = tmp_path / "again"
+    shutil.copytree(project, again)
+    outputs = {
+        "01_items": ["results/items.json", "reports/01_items.ipynb"],
+        "02_features": ["results/features.parquet", "reports/02_features.ipynb"],
+        "03_train": ["results/model", "reports/03_train.ipynb"],
+        "05_export": ["results/map.tif", "results/map.json", "reports/figures/map.png", "reports/05_export.ipynb"],
+    }
+    for name, paths in outputs.items():
+        for path in paths:
+            shutil.rmtree(again / path) if (again / path).is_dir() else (again / path).unlink()
+        run(name, again)
+        for path in paths:
+            assert sha256(again / path) == sha256(project / path), path
+
+
+def test_the_run_is_filed_once_in_mlflow(project: Path):
+    import os
+
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    from mlflow import MlflowClient
+
+    run("04_evaluate", project, "reports")
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments() if e.name == "geocrop"])
+    assert len(runs) == 1
+    found = json.loads((project / "reports/metrics.json").read_text())["headline"]
+    assert abs(runs[0].data.metrics["block.ensemble.macro_f1"] - found["macro_f1"]) < 1e-6
+    assert runs[0].data.params["train.rounds"] == "12"
+
+
+def test_the_summary_tells_scores_and_paths(project: Path):
+    command = [sys.executable, "-m", "geocrop.cli", "summary", "--folder", project, "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=project).stdout)
+    assert told["project"] == "small" and told["scores"]["headline"]["split"] == "block"
+    assert told["figures to look at"] == ["reports/figures/accuracy.png", "reports/figures/map.png"]
+    assert all((project / path).exists() for key in ("map", "model", "executed notebooks") for path in told[key])
