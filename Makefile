@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup repro season test check lab export lock clean profile
+.PHONY: help setup repro season test check lab readme export lock clean profile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +53,13 @@ check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export,
 	@"$(BIN)/mypy"
 	@"$(BIN)/python" -m pytest -q tests/test_house.py
 
-lab: $(READY) $(SEASON) ## JupyterLab on the notebooks
-	@"$(BIN)/jupyter" lab $(firstword $(wildcard nbs/index.ipynb) nbs)
+lab: profile $(READY) $(SEASON) ## JupyterLab on the notebooks; with PROFILE=name they read that project
+	@GEOCROP_HOME="$(abspath $(FOLDER))" "$(BIN)/jupyter" lab nbs/index.ipynb
+
+readme: $(READY) ## README.md and its pictures from what nbs/index.ipynb shows
+	@rm -rf docs/readme
+	@"$(BIN)/jupyter" nbconvert --log-level ERROR --to markdown nbs/index.ipynb --output-dir . --output README \
+	  --NbConvertApp.output_files_dir=docs/readme
 
 export: $(READY) ## after editing: write geocrop/ from the notebooks, strip their noise, set the scripts
 	@"$(BIN)/nbdev-export"

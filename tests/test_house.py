@@ -193,6 +193,15 @@ def test_notebooks_are_clean(fresh: Path):
     assert not different(ROOT / "nbs", fresh / "nbs", "*.ipynb"), "Run: make export"
 
 
+def test_the_readme_is_what_the_index_shows(tmp_path: Path):
+    "Text only: the pictures are those of the same outputs."
+    command = [Path(sys.executable).parent / "jupyter", "nbconvert", "--to", "markdown", ROOT / "nbs/index.ipynb"]
+    options = ["--output-dir", tmp_path, "--output", "README", "--NbConvertApp.output_files_dir=docs/readme"]
+    subprocess.run([*command, *options], check=True, capture_output=True)
+    assert (ROOT / "README.md").read_text() == (tmp_path / "README.md").read_text(), "Run: make readme"
+    assert not different(ROOT / "docs/readme", tmp_path / "docs/readme", "*.png"), "Run: make readme"
+
+
 # --- stages ----------------------------------------------------------------------------------------------------------
 
 
