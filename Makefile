@@ -41,10 +41,7 @@ repro: profile $(READY) ## the map and its scores; PROFILE=name for one of profi
 season: $(READY) ## the embedded season in data/season (no network, seeded)
 	@"$(BIN)/dvc" repro data/dvc.yaml
 
-$(SEASON):
-	@$(MAKE) --no-print-directory season
-
-test: $(READY) $(SEASON) ## every test, notebooks included; ARGS="-k words" to choose
+test: $(READY) season ## every test, notebooks included; ARGS="-k words" to choose
 	@"$(BIN)/python" -m pytest $(ARGS)
 
 check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export, clean notebooks, locks)
@@ -53,7 +50,7 @@ check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export,
 	@"$(BIN)/mypy"
 	@"$(BIN)/python" -m pytest -q tests/test_house.py
 
-lab: profile $(READY) $(SEASON) ## JupyterLab on the notebooks; with PROFILE=name they read that project
+lab: profile $(READY) season ## JupyterLab on the notebooks; with PROFILE=name they read that project
 	@GEOCROP_HOME="$(abspath $(FOLDER))" "$(BIN)/jupyter" lab nbs/index.ipynb
 
 readme: $(READY) ## README.md and its pictures from what nbs/index.ipynb shows
