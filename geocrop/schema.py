@@ -122,7 +122,7 @@ class SCL(IntEnum):
 
 CLEAR_SCL: tuple[int, ...] = (SCL.VEGETATION, SCL.BARE, SCL.WATER, SCL.UNCLASSIFIED)
 
-# %% ../nbs/00_schema.ipynb #1a597e07
+# %% ../nbs/00_schema.ipynb #a284b211
 EARTH_RADIUS_M = 6_371_008.8  # mean radius R1 of the IUGG (Moritz 2000, doi:10.1007/s001900050278)
 
 
@@ -195,7 +195,7 @@ def geometry(
                 expected="at least four, the last equal to the first",
                 remedy="Close the ring.",
             )
-        for lon, lat in ring:
+        for lon, lat, *_ in ring:  # a height may follow
             AOI(lon, lat, 1.0)  # the same limits as a centre
     return {"type": kind, "coordinates": rings}
 
@@ -247,7 +247,7 @@ class Season:
     def __contains__(self, date: dt.date) -> bool:
         return self.first <= dt.date(date.year, date.month, date.day) <= self.last
 
-# %% ../nbs/00_schema.ipynb #23ff83a0
+# %% ../nbs/00_schema.ipynb #80aa6658
 @dataclass(frozen=True, slots=True)
 class CropClass:
     "One class of a map."
@@ -270,7 +270,12 @@ class Legend:
                 raise SchemaError(
                     f"Class {c.name!r}", found=f"id {c.id!r}", expected="0-254", remedy="255 is nodata; renumber."
                 )
-            if not (len(c.colour) == 7 and c.colour[0] == "#" and set(c.colour[1:].lower()) <= set("0123456789abcdef")):
+            if not (
+                isinstance(c.colour, str)
+                and len(c.colour) == 7
+                and c.colour[0] == "#"
+                and set(c.colour[1:].lower()) <= set("0123456789abcdef")
+            ):
                 raise SchemaError(
                     f"Class {c.name!r}", found=f"colour {c.colour!r}", expected="#rrggbb", remedy="Quote it in YAML."
                 )
