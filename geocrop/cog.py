@@ -26,7 +26,7 @@ from rio_cogeo.profiles import cog_profiles
 from .schema import CLASS_NODATA, Legend, ProductError
 from .store import publish, sha256
 
-# %% ../nbs/03_cog.ipynb #40afd564
+# %% ../nbs/03_cog.ipynb #3514a285
 TILE_PX = 256  # side of the internal tiles
 Put = Callable[[slice, slice, NDArray[Any]], None]
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from .schema import StoreError
 
-# %% ../nbs/02_store.ipynb #7cfa40a9
+# %% ../nbs/02_store.ipynb #f309d8ed
 @contextmanager
 def publish(
     path: str | Path,  # Final place of a file or a folder; its parent is made
     *,
     replace: bool = True,  # Whether something already there may be replaced
 ) -> Iterator[Path]:  # Place to write to: does not exist yet, in the same folder, same suffix
-    "Write a file or a folder so that nobody ever sees half of it."
+    "Write a file or a folder so that nobody ever sees half of it; one writer at a time for each path."
     path = Path(path)
     if path.exists() and not replace:
         raise StoreError(
@@ -32,8 +32,10 @@ def publish(
             remedy="Remove it or choose another name.",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.draft{path.suffix}")
+    draft, old = path.with_name(f".{path.stem}.draft{path.suffix}"), path.with_name(f".{path.name}.old")
     _remove(draft)  # of a process that was killed
+    if old.exists() and not path.exists():  # killed between the two renames below
+        old.rename(path)
     try:
         yield draft
         if not draft.exists():
@@ -44,7 +46,6 @@ def publish(
                 remedy="Write to the path that publish gives.",
             )
         if path.is_dir():  # a folder cannot be renamed onto one that has content
-            old = path.with_name(f".{path.name}.old")
             _remove(old)
             path.rename(old)
             draft.rename(path)
@@ -61,7 +62,7 @@ def _remove(path: Path) -> None:
     else:
         path.unlink(missing_ok=True)
 
-# %% ../nbs/02_store.ipynb #c255e83c
+# %% ../nbs/02_store.ipynb #eddc1c04
 def sha256(
     path: str | Path,  # A file, or a folder (hidden files left out)
 ) -> str:  # 64 hexadecimal digits
