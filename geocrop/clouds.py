@@ -13,7 +13,7 @@ from scipy import ndimage
 from .cube import RESOLUTION_M
 from .schema import CLEAR_SCL, DN_NODATA, FEATURE_BANDS, CubeError
 
-# %% ../nbs/12_clouds.ipynb #c30daf12
+# %% ../nbs/12_clouds.ipynb #a5b43899
 def clear_mask(
     cube: xr.Dataset,  # FEATURE_BANDS uint16 and SCL uint8, dims time, y, x, in memory
     *,

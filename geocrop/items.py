@@ -128,13 +128,13 @@ def _utc(text: str) -> str:
 def _mgrs(properties: Mapping[str, Any]) -> str:
     return "".join(str(properties[f"sentinel:{part}"]) for part in ("utm_zone", "latitude_band", "grid_square"))
 
-# %% ../nbs/10_items.ipynb #8e1812d5
+# %% ../nbs/10_items.ipynb #7ae50659
 COVERED = 0.95  # share of a footprint that a better product must show; strips of a pass share a few lines only
 
 
 def deduplicate(
     items: Iterable[Item],
-) -> tuple[Item, ...]:  # Sorted by time, tile and id
+) -> tuple[Item, ...]:  # In order of time and tile; of two products of one moment the better one first
     "Drop products whose ground a product of higher baseline, then sequence, shows from the same pass."
     kept: dict[tuple[str, str, dt.date], list[Item]] = {}
     for item in sorted(items, key=lambda item: (item.baseline, item.sequence, item.id), reverse=True):
@@ -144,16 +144,17 @@ def deduplicate(
         if not better or ground.intersection(shown).area < COVERED * ground.area:
             better.append(item)
     found = (item for group in kept.values() for item in group)
-    return tuple(sorted(found, key=lambda item: (item.datetime, item.tile, item.id)))
+    best_first = sorted(found, key=lambda item: (item.baseline, item.sequence, item.id), reverse=True)
+    return tuple(sorted(best_first, key=lambda item: (item.datetime, item.tile)))  # stable: the better product first
 
-# %% ../nbs/10_items.ipynb #3a47081e
+# %% ../nbs/10_items.ipynb #9207f615
 @dataclass(frozen=True, slots=True)
 class ItemList:
     "The scenes of one season over one area."
 
     season: Season
     area: dict[str, Any]  # GeoJSON geometry, WGS 84
-    items: tuple[Item, ...]  # In order of time, tile and id
+    items: tuple[Item, ...]  # In order of time and tile
 
     def __len__(self) -> int:
         return len(self.items)
@@ -219,7 +220,7 @@ def _relative(href: str, folder: Path) -> str:
 def _absolute(href: str, folder: Path) -> str:
     return href if urlparse(href).scheme else os.path.normpath(folder / href)
 
-# %% ../nbs/10_items.ipynb #fe04c6c4
+# %% ../nbs/10_items.ipynb #3256abcc
 def _features(href: str) -> list[dict[str, Any]]:
     "All items of a static STAC catalogue, as JSON with absolute addresses."
     try:
@@ -230,13 +231,34 @@ def _features(href: str) -> list[dict[str, Any]]:
             for asset in feature["assets"].values():
                 asset["href"] = _join(item.self_href, asset["href"])
             found.append(feature)
-        return found
     except (OSError, ValueError, KeyError, pystac.STACError) as error:
         raise ItemsError(
             f"Catalogue {href}",
             found=f"{type(error).__name__}: {error}",
             expected="a STAC catalogue that can be read",
             remedy="Check [catalogue] href in settings.ini; the embedded season is made by: make season.",
+        ) from None
+    if not found:
+        raise ItemsError(
+            f"Catalogue {href}",
+            found="no items",
+            expected="a static catalogue: a catalog.json with collections and items below it",
+            remedy="The address of a search API does not work here; check [catalogue] href in settings.ini.",
+        )
+    return found
+
+
+def _day(feature: Mapping[str, Any]) -> dt.date:
+    "Day of a STAC item, UTC; ItemsError where it states no moment."
+    stated = feature["properties"].get("datetime") or feature["properties"].get("start_datetime")
+    try:
+        return dt.datetime.fromisoformat(stated).astimezone(dt.UTC).date()
+    except (TypeError, ValueError):
+        raise ItemsError(
+            f"Item {feature['id']}",
+            found=f"datetime {stated!r}",
+            expected="ISO 8601, for example 2022-11-02T07:56:31Z",
+            remedy="Correct the item, or take it out of the catalogue.",
         ) from None
 
 
@@ -281,11 +303,9 @@ def search(
             expected=f"an area within {extent} (west, south, east, north)",
             remedy="Longitude comes first; check that the two are not swapped.",
         )
-    timely = [
-        f for f in here if dt.datetime.fromisoformat(f["properties"]["datetime"]).astimezone(dt.UTC).date() in season
-    ]
+    timely = [feature for feature in here if _day(feature) in season]
     if not timely:
-        days = sorted(f["properties"]["datetime"][:10] for f in here)
+        days = sorted(str(_day(feature)) for feature in here)
         raise ItemsError(
             f"Season {season.year} ({season.first} to {season.last})",
             found=f"no scene of {href}",
