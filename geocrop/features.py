@@ -85,7 +85,7 @@ def features_at(
             out[inside] = season_features(line, items.season, min_clear=min_clear).values[:, 0].T
     return out
 
-# %% ../nbs/22_features.ipynb #584c67b7
+# %% ../nbs/22_features.ipynb #23ac5a19
 @dataclass(frozen=True, slots=True)
 class PixelSeason:
     "One pixel's season, from observation to curve."
@@ -104,7 +104,15 @@ def pixel_season(
     *,
     min_clear: int = 3,  # Fewer clear days than this: no curve
 ) -> PixelSeason:
-    "Every step of the pixel nearest to a place."
+    "Every step of the pixel that holds a place; CubeError where the place is outside the cube."
+    step = abs(float(cube.x[1] - cube.x[0]))
+    if np.abs(cube.x.values - x).min() > step or np.abs(cube.y.values - y).min() > step:
+        raise CubeError(
+            f"Place x {x:.2f}, y {y:.2f}",
+            found="outside the cube",
+            expected=f"x {cube.x.values.min()} to {cube.x.values.max()}, y from {cube.y.values.min()} on",
+            remedy=f"Give metres in {cube.attrs.get('crs', 'the grid of the cube')}, not degrees.",
+        )
     pixel = cube.sel(x=[x], y=[y], method="nearest").stack(pixel=("y", "x"))
     days = _days(cube, season)
     order = np.argsort(days, kind="stable")

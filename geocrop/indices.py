@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .schema import FEATURE_BANDS
 
-# %% ../nbs/20_indices.ipynb #1548703d
+# %% ../nbs/20_indices.ipynb #dc05b2ef
 Array = NDArray[np.floating]
 
 
@@ -38,7 +38,7 @@ def savi(red: Array, nir: Array) -> Array:
 
 
 def ndmi(nir: Array, swir: Array) -> Array:
-    "Normalised difference moisture index, B08 and B11 (Gao 1996, doi:10.1016/S0034-4257(96)00067-3)."
+    "Normalised difference moisture index (after Gao 1996, doi:10.1016/S0034-4257(96)00067-3; B11 for 1.24 um)."
     return (nir - swir) / (nir + swir)
 
 # %% ../nbs/20_indices.ipynb #8097f3ba

@@ -89,7 +89,7 @@ def describe_curves(
             out[f"{name}_{third}_max"] = v[nodes].max(0)
     return np.stack([out[name] for name in FEATURE_ORDER_V1])
 
-# %% ../nbs/21_kernels.ipynb #ee0c22ad
+# %% ../nbs/21_kernels.ipynb #5db81847
 BLOCK_PIXELS = 8192  # worked on at a time: bounds the double-precision temporaries to about 300 MB at 100 dates
 
 
