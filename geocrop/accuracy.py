@@ -225,7 +225,7 @@ def cross_validate(
         proba[np.ix_(held, [list(ids).index(c) for c in own])] = model.predict_proba(X[held])
     return OutOfFold(most_likely(proba, ids.tolist()), proba)
 
-# %% ../nbs/33_accuracy.ipynb #97fbd49c
+# %% ../nbs/33_accuracy.ipynb #aebd9568
 def interval(
     y_true: Any,  # Reference class of each pixel, (n,)
     y_pred: Any,  # Mapped class of each pixel, (n,)
@@ -237,7 +237,7 @@ def interval(
     level: float = 0.95,  # Share of draws between the limits
     seed: int = 0,
 ) -> tuple[float, float]:  # Lower and upper limit
-    "Percentile interval of a score by drawing fields with replacement; SampleError with fewer than two fields."
+    "Percentile interval of a score by drawing fields with replacement, class by class; SampleError below two."
     _same_length(y_true=y_true, y_pred=y_pred, groups=groups)
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
@@ -250,7 +250,11 @@ def interval(
     k = len(ids)
     cell = (group * k + _places(y_true, ids, "Reference")) * k + _places(y_pred, ids, "Mapped")
     by_field = np.bincount(cell, minlength=len(names) * k * k).reshape(len(names), k * k)
-    times = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    rng, times = np.random.default_rng(seed), np.zeros((draws, len(names)), dtype="int64")
+    own = by_field.reshape(len(names), k, k).sum(axis=2).argmax(axis=1)  # class of each field in the reference
+    for klass in np.unique(own):
+        members = np.flatnonzero(own == klass)
+        times[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
     drawn = statistic((times @ by_field).reshape(draws, k, k))
     low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

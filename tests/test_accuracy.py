@@ -78,11 +78,27 @@ def test_interval_equals_the_plain_bootstrap(rows: list):
             interval(truth, mapped, group, LEGEND.ids)
         return
     low, high = interval(truth, mapped, group, LEGEND.ids, draws=20, seed=3)
+    counts = {field: [int((truth[group == field] == c).sum()) for c in LEGEND.ids] for field in names}
+    own = np.array([LEGEND.ids[int(np.argmax(counts[field]))] for field in names])  # commonest class, first of equals
+    rng, times = np.random.default_rng(3), np.zeros((20, len(names)), dtype=int)
+    for klass in [c for c in LEGEND.ids if c in own]:  # fields of each class are drawn among themselves
+        members = np.flatnonzero(own == klass)
+        times[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=20)
     drawn = []
-    for times in np.random.default_rng(3).multinomial(len(names), np.full(len(names), 1 / len(names)), size=20):
-        picked = np.concatenate([np.flatnonzero(group == field) for field in np.repeat(names, times)])
+    for row in times:
+        picked = np.concatenate([np.flatnonzero(group == field) for field in np.repeat(names, row)])
         drawn.append(metrics.f1_score(truth[picked], mapped[picked], average="macro"))
     assert np.allclose([low, high], np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_a_rare_class_is_in_every_draw():
+    "Three fields of a class among sixty: drawn regardless of class, one draw in twenty would have none of them."
+    group = np.repeat(np.arange(60), 5)
+    truth = np.where(group < 3, 2, 1)
+    mapped = truth.copy()
+    mapped[group == 10] = 2  # where no reference of class 2 was drawn, its F1 would be 0
+    low, high = interval(truth, mapped, group, (1, 2), draws=400, seed=1)
+    assert low > 0.7 and high <= 1
 
 
 def test_interval_shrinks_with_level_and_is_a_point_where_nothing_varies():
