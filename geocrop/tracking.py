@@ -40,10 +40,11 @@ def run_key(
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
-# %% ../nbs/34_tracking.ipynb #868e669e
+# %% ../nbs/34_tracking.ipynb #5135edad
 def _client(tracking_uri: str) -> Any:
     "MLflow's client, quiet: no telemetry, no URLs with random ids in the notebook, no migration log with times."
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of a server that is down; its own default is 7
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # libraries that miss widgets say so with a path of this machine
@@ -83,7 +84,7 @@ def _known_run(client: Any, experiment_id: str, key: str) -> str | None:
             client.delete_run(run.info.run_id)
     return finished
 
-# %% ../nbs/34_tracking.ipynb #c388b27d
+# %% ../nbs/34_tracking.ipynb #7205eca3
 class TrackingWarning(UserWarning):
     "A run was not recorded; what it computed is not affected."
 
@@ -142,7 +143,7 @@ def log_run(
             f"Run {run_name!r} in {tracking_uri}",
             found=f"{type(error).__name__}: {reason[0]}",
             expected="a recorded run",
-            remedy="The results are complete; repair the address (settings.ini, mlflow) and repeat the stage.",
+            remedy="The results are complete; repair settings.ini, mlflow, and run: dvc repro -f -s evaluate",
         )
         if required:
             raise failure from error
