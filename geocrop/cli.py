@@ -110,7 +110,7 @@ def summary(args: argparse.Namespace) -> dict[str, Any]:
         **({"scores": scores} if args.json else {}),
     }
 
-# %% ../nbs/60_cli.ipynb #b8d1b39c
+# %% ../nbs/60_cli.ipynb #9d0c9a4b
 def tell(result: Any, indent: str = "") -> str:
     "A result as indented lines."
     lines = []
@@ -154,13 +154,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    "Run a command; 0 on success, 2 on bad input."
+    "Run a command; 0 on success, 2 on bad input, 1 where the machine refuses."
     args = parser().parse_args(words)
     try:
         result = args.run(args)
     except GeocropError as error:
         print(f"geocrop {args.command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"geocrop {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
     print(json.dumps(result, indent=1, default=str) if args.json else tell(result))
     return 0
 
