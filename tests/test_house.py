@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
+
+from geocrop.store import modules
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if not any(part.startswith(".") for part in p.parts))
@@ -67,13 +70,9 @@ def geocrop_imports(code: str) -> set[str]:
     return {name for name in found if (ROOT / "geocrop" / f"{name}.py").is_file()}
 
 
-def with_all_below(modules: set[str]) -> set[str]:
+def with_all_below(names: set[str]) -> set[str]:
     "Modules, and what they import, and so on."
-    done: set[str] = set()
-    while modules:
-        done |= modules
-        modules = {m for name in modules for m in geocrop_imports((ROOT / f"geocrop/{name}.py").read_text())} - done
-    return done
+    return {module.removeprefix("geocrop.") for name in names for module in modules(f"geocrop.{name}")}
 
 
 def tracked_files() -> Iterator[Path]:
@@ -199,6 +198,10 @@ def test_the_readme_is_what_the_index_shows(tmp_path: Path):
     options = ["--output-dir", tmp_path, "--output", "README", "--NbConvertApp.output_files_dir=docs/readme"]
     subprocess.run([*command, *options], check=True, capture_output=True)
     assert (ROOT / "README.md").read_text() == (tmp_path / "README.md").read_text(), "Run: make readme"
+    for split in ("by_block", "by_field", "by_random"):  # the saved outputs are those of the committed scores
+        score = json.loads((ROOT / "reports/metrics.json").read_text())[split]["ensemble"]
+        told = f"macro F1 {score['macro_f1']:.3f}  (95 % {score['low']:.3f} to {score['high']:.3f}"
+        assert told in (ROOT / "README.md").read_text(), f"{split}: run nbs/index.ipynb, then: make readme"
     assert not different(ROOT / "docs/readme", tmp_path / "docs/readme", "*.png"), "Run: make readme"
 
 
@@ -284,6 +287,26 @@ def test_params_and_settings_of_each_project_folder_load(folder: Path):
     assert settings.season(folder).first < settings.season(folder).last
     assert settings.area(folder)
     assert len(settings.legend(folder).ids) >= 2
+
+
+@pytest.mark.parametrize("folder", PROJECTS, ids=lambda p: p.name)
+def test_imagery_and_labels_lie_below_the_source_that_dvc_watches(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    from geocrop import settings
+
+    for key in [key for key in os.environ if key.startswith("GEOCROP_")]:
+        monkeypatch.delenv(key)
+    source = os.path.normpath(folder / yaml.safe_load((folder / "profile.yaml").read_text())["source"])
+    labels = settings.settings("labels", folder)
+    for place in (settings.settings("catalogue", folder).href, labels.fields, labels.truth, labels.reference):
+        assert not place or place.startswith(source + os.sep), f"{place} is not below {source}"
+
+
+def test_the_embedded_season_is_neither_trivial_nor_hopeless():
+    "The lesson of the season, on the committed scores: a plain forest, blocks held out, and the gap to random pixels."
+    scores = json.loads((ROOT / "reports/metrics.json").read_text())
+    blocked, random = (scores[split]["random forest"]["macro_f1"] for split in ("by_block", "by_random"))
+    assert 0.65 <= blocked <= 0.90
+    assert random > blocked + 0.05
 
 
 def test_locks_hold_versions_and_hashes_only():
