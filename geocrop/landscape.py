@@ -64,7 +64,7 @@ def scene_geobox(
         (left, top - 10 * size_px, left + 10 * size_px, top), crs=CRS.from_epsg(epsg), resolution=10
     )
 
-# %% ../nbs/13_landscape.ipynb #c2512613
+# %% ../nbs/13_landscape.ipynb #6cffcf65
 RAIN_MM = {
     9: 6.5,
     10: 40.4,
@@ -77,10 +77,8 @@ RAIN_MM = {
     5: 7.4,
 }  # WMO normals, Harare 1961-1990
 RAIN_DAYS = {9: 1, 10: 5, 11: 10, 12: 16, 1: 17, 2: 14, 3: 10, 4: 5, 5: 2}  # the same source
-RAIN_MEMORY = (
-    0.3  # lag-one correlation of wet and dry days; 0.2-0.5 in southern Africa (Stern and Coe 1984, doi:10.2307/2981736)
-)
-RAIN_SHAPE = 0.7  # gamma shape of a wet day's amount: many small showers, few storms (same source)
+RAIN_MEMORY = 0.3  # lag-one correlation of wet and dry days; ours (the chain: Stern and Coe 1984, doi:10.2307/2981736)
+RAIN_SHAPE = 0.7  # gamma shape of a wet day's amount: many small showers, few storms; ours
 
 
 def streams(seed: int, *keys: int) -> np.random.Generator:

@@ -137,7 +137,7 @@ def swath(
     x, y = np.meshgrid(np.arange(size_px) / size_px, np.arange(size_px) / size_px)
     return x > track.edge[0] + wander + (track.edge[1] - track.edge[0]) * y
 
-# %% ../nbs/15_sky.ipynb #4fa1545e
+# %% ../nbs/15_sky.ipynb #ce566766
 SUNSHINE_H = {
     9: 276.0,
     10: 269.7,
@@ -148,10 +148,10 @@ SUNSHINE_H = {
     3: 232.5,
     4: 249.0,
     5: 269.7,
-}  # per month, WMO normals, Harare
+}  # per month, NOAA normals 1961-1990, Harare
 DAYLIGHT_H = {9: 12.0, 10: 12.5, 11: 13.0, 12: 13.2, 1: 13.1, 2: 12.7, 3: 12.2, 4: 11.7, 5: 11.2}  # per day at 17.8 S
 MONTH_DAYS = {9: 30, 10: 31, 11: 30, 12: 31, 1: 31, 2: 28.25, 3: 31, 4: 30, 5: 31}
-BETA_SUM = 0.8  # a + b of the beta distribution; below 2 it has two horns (Falls 1974: 0.3 to 1.5)
+BETA_SUM = 0.8  # a + b of the beta distribution; below 2 it has two horns; ours (the distribution: Falls 1974)
 
 
 def mean_cloud(
