@@ -51,7 +51,7 @@ check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export,
 	@"$(BIN)/python" -m pytest -q tests/test_house.py
 
 lab: profile $(READY) season ## JupyterLab on the notebooks; with PROFILE=name they read that project
-	@GEOCROP_HOME="$(abspath $(FOLDER))" "$(BIN)/jupyter" lab nbs/index.ipynb
+	@GEOCROP_HOME="$(abspath $(FOLDER))" "$(BIN)/jupyter" lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/index.ipynb
 
 readme: $(READY) ## README.md and its pictures from what nbs/index.ipynb shows
 	@rm -rf docs/readme
