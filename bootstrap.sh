@@ -18,9 +18,10 @@ if ! [ -x .venv/bin/uv ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
 fi
 
-echo "Installing what requirements.lock names into .venv (half a minute with a fast network) ..."
+echo "Installing what requirements.lock names into .venv (a minute with a fast network) ..."
 # sync takes away what no lock names, so uv keeps itself through its own lock; a plain install would resolve again
-.venv/bin/uv pip sync --quiet --require-hashes requirements.lock bootstrap.lock
+# compiled now: where Python may not write bytecode, each command would compile some hundred modules again, for a second
+.venv/bin/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock bootstrap.lock
 .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 
 # LightGBM's wheel takes the OpenMP runtime from the system; say so here rather than in the middle of a training

@@ -258,7 +258,8 @@ def test_each_stage_depends_on_the_code_it_runs_and_on_data_that_something_makes
         for name in inside - code:
             path = ROOT / name
             known = any(out == path or out in path.parents or path in out.parents for out in made)
-            assert known or path.name == "settings.ini", f"{stage.addressing}: nothing makes {name}"
+            given = path.name == "settings.ini" or (path / "README.md").is_file()  # a folder that its user fills
+            assert known or given, f"{stage.addressing}: nothing makes {name}"
 
 
 def test_each_stage_watches_the_sections_of_params_that_it_reads():
@@ -298,7 +299,8 @@ def test_imagery_and_labels_lie_below_the_source_that_dvc_watches(folder: Path, 
     source = os.path.normpath(folder / yaml.safe_load((folder / "profile.yaml").read_text())["source"])
     labels = settings.settings("labels", folder)
     for place in (settings.settings("catalogue", folder).href, labels.fields, labels.truth, labels.reference):
-        assert not place or place.startswith(source + os.sep), f"{place} is not below {source}"
+        remote = "://" in place  # cannot be watched; its list is frozen in items.json
+        assert not place or remote or place.startswith(source + os.sep), f"{place} is not below {source}"
 
 
 def test_the_embedded_season_is_neither_trivial_nor_hopeless():
