@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 import odc.stac
 import pystac
+import rasterio
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from scipy.ndimage import map_coordinates
 
 from geocrop import cube, items, settings
 from geocrop.schema import FEATURE_BANDS
@@ -59,3 +63,43 @@ def test_files_are_named_in_errors_but_do_not_travel_with_the_cube(season: Path)
     part = cube.load_cube(found, corner).isel(x=slice(0, 16), time=slice(0, 3))
     assert set(part.encoding["files"]) == {href for i in cube.overlapping(found, corner) for href in i.assets.values()}
     assert set(part.attrs) == {"crs"}
+
+
+def test_the_embedded_season_on_the_grid_of_the_neighbouring_zone(season: Path):
+    "Turned by two degrees. Both keep GDAL's kernel at two pixels; odc-stac's places are good to an eighth of a pixel."
+    root = Path(__file__).parents[1]
+    listed = items.search(settings.area(root), settings.season(root), catalogue=str(season / "catalog.json"))
+    found, files = some(listed, 16)
+    outline = cube.grid(found)[150:350, 150:350].extent.to_crs("EPSG:32735").boundingbox
+    geobox = GeoBox.from_bbox(outline.buffered(-300), crs="EPSG:32735", resolution=10)
+    for ours, theirs in both(found, files, geobox):
+        for name in (*FEATURE_BANDS, "SCL"):
+            a, b = ours[name].values.astype(int), theirs[name].values.astype(int)
+            assert ((a > 0) == (b > 0)).mean() > 0.999, name
+            if name == "SCL":
+                assert (a == b).mean() > 0.999
+            else:
+                assert np.abs(a - b)[(a > 0) & (b > 0)].max() <= 2, name
+
+
+def test_a_reprojected_scene_is_bilinear_and_the_same_in_every_window(season: Path):
+    "Against interpolation at the exact place of each pixel."
+    root = Path(__file__).parents[1]
+    listed = items.search(settings.area(root), settings.season(root), catalogue=str(season / "catalog.json"))
+    item = next(i for i in listed if "_20221018_" in i.id)  # whole, and nearly without cloud
+    outline = cube.grid(listed)[100:400, 100:400].extent.to_crs("EPSG:32735").boundingbox
+    geobox = GeoBox.from_bbox(outline.buffered(-300), crs="EPSG:32735", resolution=10)
+    whole = cube.fetch(cube.load_cube([item], geobox)).isel(time=0)
+    x, y = np.meshgrid(geobox.coords["x"].values, geobox.coords["y"].values)
+    x, y = Transformer.from_crs(32735, 32736, always_xy=True).transform(x, y)
+    for name in ("B04", "B08", "B11"):
+        with rasterio.open(item.assets[name]) as tif:
+            image, to = tif.read(1).astype(float), tif.transform
+        cols, rows = (x - to.c) / to.a, (y - to.f) / to.e
+        exact = map_coordinates(image, [rows - 0.5, cols - 0.5], order=1)
+        assert np.abs(whole[name].values - exact).max() <= 0.51, name  # rounded once; a widened kernel is 60 beside it
+    pieces = cube.fetch(cube.load_cube([item], geobox, chunk_px=37)).isel(time=0)
+    window = cube.fetch(cube.load_cube([item], geobox[11:90, 70:131])).isel(time=0)
+    for name in (*FEATURE_BANDS, "SCL"):
+        np.testing.assert_array_equal(pieces[name], whole[name], err_msg=name)
+        np.testing.assert_array_equal(window[name], whole[name][11:90, 70:131], err_msg=name)
