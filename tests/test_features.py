@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import savgol_filter
 
-from geocrop.kernels import features_v1
-from geocrop.schema import FEATURE_ORDER_V1
+from geocrop.kernels import BLOCK_PX, SMOOTHING, definition_v1, features_v1
+from geocrop.schema import FEATURE_ORDER_V1, CubeError
 
 NODES = range(0, 280, 10)
 THIRDS = {"early": range(0, 10), "peak": range(10, 19), "late": range(19, 28)}
 
 
-def index(name: str, b02: float, b04: float, b05: float, b08: float, b11: float) -> float:
-    "An index of one observation; NaN where it divides by zero."
+def index(name: str, one: int, b02: int, b04: int, b05: int, b08: int, b11: int) -> float:
+    "An index of one observation, in whole digital numbers (`one` is reflectance 1); NaN where it divides by zero."
     above, below = {
         "ndvi": (b08 - b04, b08 + b04),
         "ndre": (b08 - b05, b08 + b05),
-        "evi": (2.5 * (b08 - b04), b08 + 6 * b04 - 7.5 * b02 + 1),
-        "savi": (1.5 * (b08 - b04), b08 + b04 + 0.5),
+        "evi": (5 * (b08 - b04), 2 * b08 + 12 * b04 - 15 * b02 + 2 * one),
+        "savi": (3 * (b08 - b04), 2 * (b08 + b04) + one),
         "ndmi": (b08 - b11, b08 + b11),
     }[name]
     return above / below if below != 0 else math.nan
@@ -37,8 +38,8 @@ def one_pixel(days, dn, scl, scale, offset, min_clear) -> list[float] | None:
     for t in range(len(days)):
         if scl[t] not in (4, 5, 6, 7) or any(int(v) == 0 for v in dn[t]) or int(days[t]) in clear:
             continue
-        reflectance = [max(0, int(v) + round(offset[t] / scale[t])) * scale[t] for v in dn[t]]
-        values = {name: index(name, *reflectance) for name in ("ndvi", "ndre", "evi", "savi", "ndmi")}
+        numbers = [max(0, int(v) + round(offset[t] / scale[t])) for v in dn[t]]
+        values = {name: index(name, round(1 / scale[t]), *numbers) for name in ("ndvi", "ndre", "evi", "savi", "ndmi")}
         if all(math.isfinite(v) for v in values.values()):
             clear[int(days[t])] = {name: min(1.0, max(-1.0, v)) for name, v in values.items()}
     if len(clear) < max(min_clear, 1):
@@ -86,8 +87,14 @@ def curve_ties(curve: dict[str, list[float]]) -> list[float]:
 
 
 def compare(days, dn, scl, scale=1e-4, offset=0.0, min_clear=3) -> int:
-    "Hold the tolerances of the definition; returns the number of pixels that have features."
-    got = features_v1(days, dn, scl, scale=scale, offset=offset, min_clear=min_clear)
+    "Hold kernel and definition to the tolerances of features_v1.md; returns the number of pixels that have features."
+    how = {"scale": scale, "offset": offset, "min_clear": min_clear}
+    kernel, definition = (agree(f(days, dn, scl, **how), days, dn, scl, **how) for f in (features_v1, definition_v1))
+    assert kernel == definition
+    return kernel
+
+
+def agree(got, days, dn, scl, *, scale, offset, min_clear) -> int:
     scale, offset = (np.broadcast_to(v, len(days)) for v in (scale, offset))
     compared = 0
     for y, x in np.ndindex(*scl.shape[1:]):
@@ -164,14 +171,58 @@ def test_real_pixels_agree(shared_data: Path):
 
 
 def test_blocks_of_pixels_do_not_show():
-    "More pixels than one block holds, and a number that does not divide."
+    "Images of less than a block, of some, and of a number that does not divide, in one piece, in parts, by threads."
     rng = np.random.default_rng(3)
-    days = np.array([3, 50, 90, 140, 200])
-    dn = rng.integers(200, 5000, (5, 5, 1, 8192 + 77)).astype(np.uint16)
-    scl = rng.choice(np.array([4, 9], np.uint8), (5, 1, 8192 + 77))
+    days, width = np.array([3, 50, 90, 140, 200]), 5 * BLOCK_PX + 77
+    dn = rng.integers(200, 5000, (5, 5, 1, width)).astype(np.uint16)
+    scl = rng.choice(np.array([4, 9], np.uint8), (5, 1, width))
     whole = features_v1(days, dn, scl)
-    apart = np.concatenate(
-        [features_v1(days, dn[..., s], scl[..., s]) for s in (slice(0, 5000), slice(5000, None))], -1
-    )
-    np.testing.assert_array_equal(whole, apart)
     assert np.isnan(whole[0]).any() and not np.isnan(whole[0]).all()
+    for cut in (1, 100, BLOCK_PX, 3 * BLOCK_PX + 5):
+        parts = [features_v1(days, dn[..., s], scl[..., s]) for s in (slice(0, cut), slice(cut, None))]
+        np.testing.assert_array_equal(whole, np.concatenate(parts, -1))
+    cuts = [slice(0, 2 * BLOCK_PX), slice(2 * BLOCK_PX, 4 * BLOCK_PX), slice(4 * BLOCK_PX, width)]
+    with ThreadPoolExecutor(3) as pool:
+        parts = list(pool.map(lambda cut: features_v1(days, dn[..., cut], scl[..., cut]), cuts))
+    np.testing.assert_array_equal(np.concatenate(parts, -1), whole)
+
+
+def test_a_view_gives_the_same_as_a_copy():
+    rng = np.random.default_rng(4)
+    dn = rng.integers(200, 5000, (6, 5, 20, 30)).astype(np.uint16)
+    scl = rng.choice(np.array([4, 5, 9], np.uint8), (6, 20, 30))
+    days = np.arange(6) * 40
+    part = features_v1(days, dn[:, :, 3:17:2, 5:9], scl[:, 3:17:2, 5:9])
+    np.testing.assert_array_equal(part, features_v1(days, dn, scl)[:, 3:17:2, 5:9])
+
+
+def test_no_date_at_all_is_no_feature():
+    got = features_v1(np.zeros(0, int), np.zeros((0, 5, 2, 3), np.uint16), np.zeros((0, 2, 3), np.uint8))
+    assert got.shape == (51, 2, 3) and np.isnan(got).all()
+
+
+def test_a_denominator_of_zero_is_not_clear():
+    "EVI of a bluish cloud: 2 nir + 12 red + 20000 = 15 blue; a day without a sight, not one with EVI 1 or -1."
+    days, scl = np.array([0, 60, 120, 180]), np.full((4, 1, 1), 4, np.uint8)
+    dn = np.broadcast_to(np.array([600, 900, 1200, 2600, 2000], np.uint16), (4, 5)).copy()
+    dn[2] = 2400, 950, 1200, 2300, 2000
+    assert 2 * 2300 + 12 * 950 + 20000 == 15 * 2400
+    expected = features_v1(days[[0, 1, 3]], dn[[0, 1, 3], :, None, None], scl[[0, 1, 3]])
+    np.testing.assert_array_equal(features_v1(days, dn[:, :, None, None], scl), expected)
+    assert compare(days, dn[:, :, None, None], scl) == 1
+    dark = np.where(np.arange(4)[:, None] == 2, 1000, dn + 1000).astype(np.uint16)[:, :, None, None]  # 0 by 0
+    np.testing.assert_array_equal(features_v1(days, dark, scl, offset=-0.1), expected)
+
+
+@pytest.mark.parametrize(
+    ("days", "how"),
+    [([0.5, 1.5, 3.0], {}), ([[0, 1, 2]], {}), ([0, 1, 2], {"scale": 0.0}), ([0, 1, 2], {"offset": np.nan}), ([0], {})],
+)
+def test_dates_that_make_no_sense_are_refused(days, how):
+    with pytest.raises(CubeError, match=r"found .*; expected"):
+        features_v1(np.array(days), np.ones((3, 5, 1, 1), np.uint16), np.full((3, 1, 1), 4, np.uint8), **how)
+
+
+def test_smoothing_is_that_of_savitzky_and_golay():
+    expected = savgol_filter(np.eye(28), 5, 2, axis=0, mode="interp")
+    np.testing.assert_allclose(SMOOTHING, expected, rtol=0, atol=1e-14)
