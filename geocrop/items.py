@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ASSETS', 'SPELLINGS', 'FLAGGED', 'COLLECTION_1', 'BASELINE_WITH_OFFSET', 'OFFSET_DN', 'SCALE', 'COLOURS', 'PASS_GAP',
-           'COVERED', 'Item', 'offset_dn', 'parse', 'deduplicate', 'ItemList', 'save', 'load', 'search',
-           'expected_clear_days']
+           'COVERED', 'FOOTPRINT_SLACK', 'STRAIGHT_M', 'Item', 'offset_dn', 'parse', 'deduplicate', 'ItemList', 'save',
+           'load', 'search', 'expected_clear_days', 'overlapping', 'nothing_over']
 
 # %% ../nbs/10_items.ipynb #a6ff5446
 import datetime as dt
@@ -20,11 +20,12 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlparse
 
+from odc.geo.geobox import GeoBox
 from shapely import unary_union
-from shapely.geometry import shape
+from shapely.geometry import box, shape
 
 from .catalogue import Connection, connect
-from .schema import BANDS, FEATURE_BANDS, Area, ItemsError, Season, geometry
+from .schema import BANDS, FEATURE_BANDS, Area, CubeError, ItemsError, Season, geometry
 from .settings import params, settings
 from .store import publish
 
@@ -364,3 +365,23 @@ def expected_clear_days(
     for item in items:
         cloud[item.date] = min(item.cloud_pct, cloud.get(item.date, 100.0))
     return sum(1 - pct / 100 for pct in cloud.values())
+
+# %% ../nbs/10_items.ipynb #6ffae8a7
+FOOTPRINT_SLACK = 0.01  # degrees, 1 km
+STRAIGHT_M = 20_000  # a line of a UTM grid as long as that is straight in degrees, to some metres
+
+
+def overlapping(items: Iterable[Item], geobox: GeoBox) -> list[Item]:
+    "The scenes whose footprint touches a grid, in their order."
+    outline = box(*geobox.extent.to_crs("EPSG:4326", resolution=STRAIGHT_M).boundingbox).buffer(FOOTPRINT_SLACK)
+    return [item for item in items if shape(item.geometry).intersects(outline)]
+
+
+def nothing_over(geobox: GeoBox) -> CubeError:
+    "The error that no scene shows a grid."
+    return CubeError(
+        f"Grid {tuple(geobox.boundingbox)} of {geobox.crs}",
+        found="no scene over it",
+        expected="one or more",
+        remedy="Check that area and items belong together.",
+    )
