@@ -18,11 +18,10 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 
 from . import cog
-from .clouds import Mask
-from .cube import RESOLUTION_M
+from .clouds import V1_MASK, Mask
 from .ensemble import Ensemble, bundle_sha256, most_likely
 from .items import ItemList
-from .schema import CLASS_NODATA, FEATURE_ORDER_V1_SHA256, ProductError
+from .schema import CLASS_NODATA, FEATURE_ORDER_V1_SHA256, RESOLUTION_M, ProductError
 from .store import code_sha256
 from .stream import stream_features
 
@@ -72,7 +71,7 @@ def map_area(
     out: str | Path,  # The .tif to write; an existing one is replaced when the new one is complete
     *,
     min_clear: int = 3,  # Fewer clear days than this: no class
-    mask: Mask | None = None,  # As for the features that the model was fitted to; None is V1's
+    mask: Mask = V1_MASK,  # As for the features that the model was fitted to
     window_px: int | None = None,  # Side of the windows; decides the memory, not the result; None is one tile
     threads: int = 2,  # Threads that read and compute features
     progress: Callable[[int, int], None] | None = None,  # Called with pixels done and pixels in all
@@ -85,7 +84,6 @@ def map_area(
     model = Ensemble.load(bundle)
     path, season = Path(out), items.season
     outline = Geometry(items.area, crs="EPSG:4326").to_crs(geobox.crs)
-    mask = mask or Mask()
     pixels, unseen, confidence, done = np.zeros(256, np.int64), 0, 0, 0
     tags = {
         "GEOCROP_VERSION": version("geocrop"),

@@ -27,16 +27,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from shapely.geometry import Point, shape
 
-from .clouds import V1_MASK, Mask, clear_mask
-from .cube import RESOLUTION_M, fetch
+from .clouds import V1_MASK, Mask
+from .cube import fetch
 from .features import PixelSeason, pixel_season, plot_season
 from .indices import INDICES, reflectance
 from .items import Item, ItemList
+from .quality import clear_mask
 from geocrop.schema import (
     DN_NODATA,
     FEATURE_BANDS,
     FEATURE_ORDER_V1,
     NODE_DAYS,
+    RESOLUTION_M,
     THIRDS,
     Area,
     CubeError,
@@ -74,7 +76,7 @@ def _days(cube: xr.Dataset) -> NDArray[np.datetime64]:
 
 def fuse_day(
     cube: xr.Dataset,  # In memory
-    clear: NDArray[np.bool_],  # clouds.clear_mask of the cube, shape (time, y, x)
+    clear: NDArray[np.bool_],  # quality.clear_mask of the cube, shape (time, y, x)
     day: np.datetime64,
     bands: Sequence[str] = FALSE_COLOUR,
 ) -> Chip:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from geocrop import clouds, cube, items, settings
-from geocrop.clouds import V1_MASK, Mask, check_radiometry, clear_days, clear_mask, longest_gap, radiometry
+from geocrop import clouds, cube, items, quality, settings
+from geocrop.clouds import V1_MASK, Mask
 from geocrop.kernels import features_v1
+from geocrop.quality import check_radiometry, clear_days, clear_mask, longest_gap, radiometry
 from geocrop.schema import BANDS, FEATURE_BANDS, FEATURE_ORDER_V1, CubeError, Season
 
 ROOT = Path(__file__).parents[1]
@@ -121,9 +122,9 @@ def test_a_lazy_mask_has_no_seams():
     assert clear_mask(lazy, mask).chunks
     xr.testing.assert_identical(clear_mask(lazy, mask).compute(), clear_mask(whole, mask))
     season = Season(2022)
-    quality = clouds.season_quality(lazy, season, mask)
-    assert quality.clear_days.chunks and quality.longest_gap.chunks
-    xr.testing.assert_identical(quality.compute(), clouds.season_quality(whole, season, mask))
+    found = quality.season_quality(lazy, season, mask)
+    assert found.clear_days.chunks and found.longest_gap.chunks
+    xr.testing.assert_identical(found.compute(), quality.season_quality(whole, season, mask))
     assert quality.clear_days.dtype == np.uint8 and quality.longest_gap.dtype == np.uint16
 
 
@@ -339,7 +340,7 @@ EVENTS: dict[str, tuple[slice, Callable]] = {
 def test_what_happens_in_the_field_is_not_an_offset(right: xr.Dataset, event: str):
     dates, change = EVENTS[event]
     table = radiometry(changed(right, dates, change))
-    assert not of(table, *(verdict.value for verdict in clouds.WRONG))
+    assert not of(table, *(verdict.value for verdict in quality.WRONG))
     assert len(of(table, "right")) >= len(judged(table)) - 6
     check_radiometry(table)
 
@@ -375,7 +376,7 @@ def test_bare_ground_alone_is_right_or_unsure_and_never_wrong(name: str, soil: t
         with pytest.raises(CubeError, match="side unknown"):
             check_radiometry(left_in(bare, slice(10, 20)))
     table = radiometry(left_in(bare, [10]))
-    assert of(table, "right", "unsure") == set(range(20)) - of(table, *(v.value for v in clouds.WRONG))
+    assert of(table, "right", "unsure") == set(range(20)) - of(table, *(v.value for v in quality.WRONG))
     with pytest.raises(CubeError, match="I10"):
         check_radiometry(table)
 
@@ -412,7 +413,7 @@ def test_the_picture_shows_wrong_dates_in_red(simulated: xr.Dataset):
 
     _, ax = plt.subplots()
     table = radiometry(left_in(simulated.isel(y=slice(0, 256), x=slice(256, 512)), [10, 36]))
-    clouds.plot_radiometry(ax, table)
+    quality.plot_radiometry(ax, table)
     drawn = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
     assert set(drawn) >= {"right", "wrong"}
     assert sorted(drawn["wrong"]) == sorted(table.dark_B02[[10, 36]]) and min(drawn["wrong"]) > 0.1

@@ -13,10 +13,11 @@ from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 from geocrop import pictures
-from geocrop.clouds import Mask, clear_mask
+from geocrop.clouds import Mask
 from geocrop.features import pixel_season, season_features
 from geocrop.items import Item
 from geocrop.kernels import features_v1
+from geocrop.quality import clear_mask
 from geocrop.schema import AOI, FEATURE_BANDS, FEATURE_ORDER_V1, NODE_DAYS, SCL, CubeError, ItemsError, Season
 
 SEASON = Season(2022)
