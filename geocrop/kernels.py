@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SMOOTHING', 'STEP_DAYS', 'WAVES', 'BLOCK_PX', 'STRIP_PX', 'usable', 'to_nodes', 'describe_curves', 'Dates', 'dates',
-           'definition_v1', 'features_v1', 'StoredSeason']
+           'definition_v1', 'features_v1', 'plane_px', 'StoredSeason']
 
 # %% ../nbs/21_kernels.ipynb #a9eda49a
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import ArrayLike, NDArray
 
 from .indices import INDICES, Array, index_stack, reflectance
@@ -452,15 +453,9 @@ def _plan(when: Dates, min_clear: int) -> tuple:
     )
 
 
-def _offsets(*numbers: int) -> tuple:
-    return tuple(np.uint64(number) for number in numbers)
-
-
-def _layout(fine_px: int, coarse_px: int, scl_px: int, *, apart: bool) -> tuple:
-    "Distances of dates and bands: all five in one array, or B02 B04 B08 and B05 B11 apart."
-    if apart:
-        return _offsets(3 * fine_px, 0, fine_px, 2 * fine_px, 2 * coarse_px, 0, coarse_px, scl_px)
-    return _offsets(5 * fine_px, 0, fine_px, 3 * fine_px, 5 * coarse_px, 2 * coarse_px, 4 * coarse_px, scl_px)
+def _together(px: int) -> tuple:
+    "Distances of dates and bands, as `_blocks` takes them, of all five bands in one array."
+    return tuple(np.uint64(number * px) for number in (5, 0, 1, 3, 5, 2, 4, 1))
 
 
 def features_v1(
@@ -479,10 +474,9 @@ def features_v1(
     area = height * width
     whole = area // BLOCK_PX * BLOCK_PX
     out, count = np.empty((_FEATURES, area), np.float32), np.empty(area, np.uint16)
-    plan, start = _plan(when, min_clear), _offsets(0, 0, 0)
+    plan, start = _plan(when, min_clear), (np.uint64(0),) * 3
     flat, classes = np.ascontiguousarray(dn).reshape(-1), np.ascontiguousarray(scl).reshape(-1)
-    layout = _layout(area, area, area, apart=False)
-    _blocks(plan, flat, flat, classes, layout, start, out.reshape(-1), count, 0, area, whole)
+    _blocks(plan, flat, flat, classes, _together(area), start, out.reshape(-1), count, 0, area, whole)
     if whole < area:
         last = np.zeros((n_time, len(FEATURE_BANDS), BLOCK_PX), np.uint16)
         last_scl = np.zeros((n_time, BLOCK_PX), np.uint8)
@@ -490,8 +484,8 @@ def features_v1(
         last_scl[:, : area - whole] = scl.reshape(n_time, area)[:, whole:]
         block, days_ = np.empty((_FEATURES, BLOCK_PX), np.float32), np.empty(BLOCK_PX, np.uint16)
         flat, classes = last.reshape(-1), last_scl.reshape(-1)
-        layout = _layout(BLOCK_PX, BLOCK_PX, BLOCK_PX, apart=False)
-        _blocks(plan, flat, flat, classes, layout, start, block.reshape(-1), days_, 0, BLOCK_PX, BLOCK_PX)
+        layout, put = _together(BLOCK_PX), (block.reshape(-1), days_)
+        _blocks(plan, flat, flat, classes, layout, start, *put, 0, BLOCK_PX, BLOCK_PX)
         out[:, whole:] = block[:, : area - whole]
     return out.reshape(_FEATURES, height, width)
 
@@ -499,31 +493,47 @@ def features_v1(
 STRIP_PX = 48 * BLOCK_PX  # pixels whose coarse bands are doubled at a time: nine rows of 1024; at 50 dates, 1.8 MB
 
 
+def plane_px(height: int, width: int) -> int:
+    """Pixels from one plane of 16 bit to the next so that the same pixel of many dates finds room in the caches.
+
+    Planes of 1024 x 1024 px lie a power of two apart: all of them would fall into the same few lines, and one would
+    drive out the other before it is used. A page and five lines more apart, 64 neighbours have lines of their own.
+    """
+    return -(-height * width // 2048) * 2048 + 160
+
+
+_apart = njit(plane_px)
+
+
 @njit(nogil=True, error_model="numpy")
 def _double(coarse, at, width, row, col, holes, n, out, out_at, sums):
     "One row of `n` pixels of 10 m; `row` and `col` count pixels of 10 m from the corner of the coarse image."
     near = at + np.uint64(row >> 1) * np.uint64(width)
     far = near + np.uint64(width) if row & 1 else near - np.uint64(width)
-    odd = col & 1
+    odd, first = col & 1, (col >> 1) - 1  # the coarse pixel before the one that holds the first
+    pairs, since = (n - odd) // 2, np.uint64(first)
+    for i in range(np.uint64(pairs + 3)):
+        sums[i] = np.uint32(3) * np.uint32(coarse[near + since + i]) + np.uint32(coarse[far + since + i])
+    if odd:
+        out[out_at] = np.uint16((np.uint32(3) * sums[1] + sums[2] + np.uint32(8)) >> np.uint32(4))
+    to, skip = out_at + np.uint64(odd), np.uint64(odd)
+    for i in range(np.uint64(pairs)):
+        here = np.uint32(3) * sums[skip + i + np.uint64(1)] + np.uint32(8)
+        left = (here + sums[skip + i]) >> np.uint32(4)
+        right = (here + sums[skip + i + np.uint64(2)]) >> np.uint32(4)
+        out[to + np.uint64(2) * i] = np.uint16(left)
+        out[to + np.uint64(2) * i + np.uint64(1)] = np.uint16(right)
+    if odd + 2 * pairs < n:
+        here = np.uint32(3) * sums[odd + pairs + 1] + sums[odd + pairs]
+        out[out_at + np.uint64(n - 1)] = np.uint16((here + np.uint32(8)) >> np.uint32(4))
     if not holes:
-        first = np.uint64((col >> 1) - 1)  # the coarse pixel before the one that holds the first
-        pairs = (n - odd) // 2
-        for i in range(np.uint64(pairs + 3)):
-            sums[i] = np.uint32(3) * np.uint32(coarse[near + first + i]) + np.uint32(coarse[far + first + i])
-        if odd:
-            out[out_at] = np.uint16((np.uint32(3) * sums[1] + sums[2] + np.uint32(8)) >> np.uint32(4))
-        to, since = out_at + np.uint64(odd), np.uint64(odd)
-        for i in range(np.uint64(pairs)):
-            here = np.uint32(3) * sums[since + i + np.uint64(1)] + np.uint32(8)
-            left = (here + sums[since + i]) >> np.uint32(4)
-            right = (here + sums[since + i + np.uint64(2)]) >> np.uint32(4)
-            out[to + np.uint64(2) * i] = np.uint16(left)
-            out[to + np.uint64(2) * i + np.uint64(1)] = np.uint16(right)
-        if odd + 2 * pairs < n:
-            here = np.uint32(3) * sums[odd + pairs + 1] + sums[odd + pairs]
-            out[out_at + np.uint64(n - 1)] = np.uint16((here + np.uint32(8)) >> np.uint32(4))
         return
-    for p in range(n):
+    low, high = 0, pairs + 2  # the range of pixels without data; what they touch is done again, without them
+    while low <= high and coarse[near + since + np.uint64(low)] and coarse[far + since + np.uint64(low)]:
+        low += 1
+    while low <= high and coarse[near + since + np.uint64(high)] and coarse[far + since + np.uint64(high)]:
+        high -= 1
+    for p in range(max(2 * (first + low) - 1 - col, 0), min(2 * (first + high) + 3 - col, n) if low <= high else 0):
         k = np.uint64((col + p) >> 1)
         side = k + np.uint64(1) if (col + p) & 1 else k - np.uint64(1)
         a, b = np.uint32(coarse[near + k]), np.uint32(coarse[near + side])
@@ -549,20 +559,22 @@ def _double_classes(line, col, out):
 
 
 @njit(nogil=True, error_model="numpy", cache=_CACHE)
-def _strips(plan, fine, coarse, corner, holes, warped, turn, scl, shift, scl_corner, first_row, rows, out, clear_days):
+def _strips(plan, fine, plane, bands, classes, width, first_row, rows, out, clear_days):
     "All steps for some rows of a window whose coarse bands are as stored, strip by strip."
-    n_time, _, height, width = fine.shape
-    high, wide, area = coarse.shape[2], coarse.shape[3], height * width
-    fine, coarse = fine.reshape(-1), coarse.reshape(-1)
+    coarse, source, corner, holes, warped = bands
+    scl, scl_corner, shift = classes
+    n_time = len(source)
+    high, wide = coarse.shape[2], coarse.shape[3]
+    coarse = coarse.reshape(-1)
     step = max(1, STRIP_PX // width)
-    size = -(-step * width // BLOCK_PX) * BLOCK_PX
+    size = _apart(-(-step * width // BLOCK_PX), BLOCK_PX)
     strip = np.zeros((n_time, 2, size), np.uint16)
     strip_scl = np.zeros((n_time, size), np.uint8)
     edge_fine = np.zeros((n_time, 3, BLOCK_PX), np.uint16)
     edge_out, edge_days = np.empty(_FEATURES * BLOCK_PX, np.float32), np.empty(BLOCK_PX, np.uint16)
     sums = np.empty(width // 2 + 4, np.uint32)
     apart = (
-        np.uint64(3 * area), np.uint64(0), np.uint64(area), np.uint64(2 * area),
+        np.uint64(3 * plane), np.uint64(0), np.uint64(plane), np.uint64(2 * plane),
         np.uint64(2 * size), np.uint64(0), np.uint64(size), np.uint64(size),
     )  # fmt: skip
     whole = (
@@ -576,20 +588,22 @@ def _strips(plan, fine, coarse, corner, holes, warped, turn, scl, shift, scl_cor
         start = top * width
         for t in range(n_time):
             for r in range(many):
-                classes, row_ = scl[t, (top + r + scl_corner[t, 0]) >> shift], strip_scl[t, r * width : (r + 1) * width]
+                row_ = strip_scl[t, r * width : (r + 1) * width]
+                line = scl[t, (top + r + scl_corner[t, 0]) >> shift]
                 if shift:
-                    _double_classes(classes, scl_corner[t, 1], row_)
+                    _double_classes(line, scl_corner[t, 1], row_)
                 else:
-                    row_[:] = classes[scl_corner[t, 1] : scl_corner[t, 1] + width]
+                    row_[:] = line[scl_corner[t, 1] : scl_corner[t, 1] + width]
+            k = source[t]
             for band in range(2):
-                if turn[t] >= 0:
-                    strip[t, band, :n] = warped[turn[t], band, top : top + many].copy().reshape(-1)
+                if k < 0:
+                    strip[t, band, :n] = warped[-1 - k, band, top : top + many].copy().reshape(-1)
                     continue
-                at = np.uint64((t * 2 + band) * high * wide)
+                at = np.uint64((k * 2 + band) * high * wide)
                 to = np.uint64((t * 2 + band) * size)
                 for r in range(many):
                     row, col = top + r + corner[t, 0], corner[t, 1]
-                    _double(coarse, at, wide, row, col, holes[t, band], width, strip.reshape(-1), to, sums)
+                    _double(coarse, at, wide, row, col, holes[k, band], width, strip.reshape(-1), to, sums)
                     to += np.uint64(width)
         done = n // BLOCK_PX * BLOCK_PX
         begin = np.uint64(start), zero, zero
@@ -600,7 +614,7 @@ def _strips(plan, fine, coarse, corner, holes, warped, turn, scl, shift, scl_cor
             for t in range(n_time):
                 for p in range(done, n):
                     for band in range(3):
-                        edge_fine[t, band, p - done] = fine[(t * 3 + band) * area + start + p]
+                        edge_fine[t, band, p - done] = fine[(t * 3 + band) * plane + start + p]
             begin = zero, np.uint64(done), np.uint64(done)
             target = edge_out, edge_days, 0, BLOCK_PX, BLOCK_PX
             _blocks(plan, edge_fine.reshape(-1), flat, flat_scl, whole, begin, *target)
@@ -610,36 +624,36 @@ def _strips(plan, fine, coarse, corner, holes, warped, turn, scl, shift, scl_cor
                 clear_days[out_at + done + p] = edge_days[p]
 
 
-
 @njit(nogil=True, error_model="numpy", cache=_CACHE)
-def _sharp(coarse, corner, holes, warped, turn, out):
+def _sharp(coarse, source, corner, holes, warped, out):
     "All coarse bands on pixels of 10 m."
     n_time, _, height, width = out.shape
     high, wide = coarse.shape[2], coarse.shape[3]
     sums = np.empty(width // 2 + 4, np.uint32)
     line = np.empty(width, np.uint16)
     for t in range(n_time):
+        k = source[t]
         for band in range(2):
-            if turn[t] >= 0:
-                out[t, band] = warped[turn[t], band]
+            if k < 0:
+                out[t, band] = warped[-1 - k, band]
                 continue
-            at = np.uint64((t * 2 + band) * high * wide)
+            at = np.uint64((k * 2 + band) * high * wide)
             for r in range(height):
                 row, col = r + corner[t, 0], corner[t, 1]
-                _double(coarse.reshape(-1), at, wide, row, col, holes[t, band], width, line, np.uint64(0), sums)
+                _double(coarse.reshape(-1), at, wide, row, col, holes[k, band], width, line, np.uint64(0), sums)
                 out[t, band, r] = line
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSeason:
-    "The digital numbers of a window as an archive stores them; all arrays contiguous."
+    "The digital numbers of a window as an archive stores them; arrays contiguous, planes of `fine` equally far apart."
 
-    fine: NDArray[np.uint16]  # B02 B04 B08, shape (time, 3, y, x), 0 = not seen
-    coarse: NDArray[np.uint16]  # B05 B11 on pixels of 20 m, one more than needed on each side, (time, 2, y20, x20)
+    fine: NDArray[np.uint16]  # B02 B04 B08, shape (time, 3, y, x), 0 = not seen, or nothing clear thereabouts
+    coarse: NDArray[np.uint16]  # B05 B11 of some scenes on pixels of 20 m, with a margin of a pixel, (n, 2, y20, x20)
+    source: NDArray[np.int64]  # Which of `coarse` belongs to a date; -1, -2, ... for the first ... of `warped`, (time,)
     corner: NDArray[np.int64]  # Pixels of 10 m from the corner of `coarse` down and across to that of `fine`, (time, 2)
-    holes: NDArray[np.bool_]  # Whether a coarse band has pixels without data, (time, 2)
-    warped: NDArray[np.uint16]  # B05 B11 of scenes of another grid, on pixels of 10 m, (n, 2, y, x); n may be 0
-    turn: NDArray[np.int64]  # Which of `warped` belongs to a date, -1 for none, (time,)
+    holes: NDArray[np.bool_]  # Whether a coarse band has pixels without data, (n, 2)
+    warped: NDArray[np.uint16]  # B05 B11 of scenes of another grid, on pixels of 10 m, (m, 2, y, x); m may be 0
     scl: NDArray[np.uint8]  # Scene class on pixels of 20 m, or all on pixels of 10 m, (time, y or y20, x or x20)
     scl_m: int  # Side of its pixels: 20 or 10
     scl_corner: NDArray[np.int64]  # As `corner`, from that of `scl`, (time, 2)
@@ -658,7 +672,7 @@ class StoredSeason:
         n_time, _, height, width = self.fine.shape
         out = np.empty((n_time, len(FEATURE_BANDS), height, width), np.uint16)
         coarse = np.empty((n_time, 2, height, width), np.uint16)
-        _sharp(self.coarse, self.corner, self.holes, self.warped, self.turn, coarse)
+        _sharp(self.coarse, self.source, self.corner, self.holes, self.warped, coarse)
         out[:, [0, 1, 3]], out[:, [2, 4]] = self.fine, coarse
         return out
 
@@ -674,7 +688,10 @@ class StoredSeason:
         first, last = (0, height) if rows is None else (rows.start, rows.stop)
         out = np.empty((_FEATURES, last - first, width), np.float32)
         count = np.empty((last - first, width), np.uint16)
-        bands = self.fine, self.coarse, self.corner, self.holes, self.warped, self.turn
-        classes = self.scl, int(self.scl_m == 20), self.scl_corner
-        _strips(_plan(when, min_clear), *bands, *classes, first, last - first, out.reshape(-1), count.reshape(-1))
+        bands = self.coarse, self.source, self.corner, self.holes, self.warped
+        classes = self.scl, self.scl_corner, int(self.scl_m == 20)
+        plan, put = _plan(when, min_clear), (out.reshape(-1), count.reshape(-1))
+        plane = self.fine.strides[1] // self.fine.itemsize
+        fine = as_strided(self.fine, (self.fine.shape[0] * 3 * plane,), (self.fine.itemsize,), writeable=False)
+        _strips(plan, fine, plane, bands, classes, width, first, last - first, *put)
         return out, count

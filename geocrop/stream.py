@@ -10,18 +10,20 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from .clouds import Mask
+from .clouds import V1_MASK, Mask
 from .items import ItemList
-from .reader import Reading, Window, plan, read
+from .reader import Memory, Reading, Window, plan, read
 from .schema import FEATURE_ORDER_V1, CubeError
+from .tiff import Archive
 
 # %% ../nbs/24_stream.ipynb #5d4fb57e
-STRIP_PX = 36_864  # pixels of a strip: 36 rows of 1024, 7.5 MB of features
+STRIP_PX = 18_432  # pixels of a strip: 18 rows of 1024, 3.8 MB of features
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +47,43 @@ def stream_features(
     items: ItemList,
     grid: GeoBox,  # Grid of the job, 10 m
     *,
-    mask: Mask | None = None,  # Which scene classes are clear, and how far clouds are widened; None is V1's
+    mask: Mask = V1_MASK,  # Which scene classes are clear, and how far clouds are widened
     min_clear: int = 3,  # Fewer clear days than this: NaN
     window_px: int | None = None,  # Side of the windows; decides the memory, not the result; None is one tile
     threads: int = 2,
     windows: Sequence[Window] | None = None,  # Some of reader.plan's windows; None is all
+    archive: Archive | None = None,  # Headers that are known, connections that are open
+    memory: Memory | None = None,  # What is read into; None is new arrays
 ) -> Iterator[Strip]:  # Each pixel of the windows once
     "Season features of a grid, a few rows at a time. Raises CubeError as reader.read does."
-    chosen = plan(items, grid, window_px) if windows is None else windows
+    archive = archive or Archive()
+    chosen = plan(items, grid, window_px, archive=archive) if windows is None else windows
     with ThreadPoolExecutor(threads) as workers:
-        for reading in read(chosen, items.season, mask=mask, threads=threads):
+        for reading in read(chosen, items.season, mask=mask, threads=threads, archive=archive, memory=memory):
             height, width = reading.window.grid.shape
             step = max(1, STRIP_PX // width)
             waiting: deque[Future[Strip]] = deque()
             for top in range(0, height, step):
                 rows = slice(top, min(top + step, height))
                 waiting.append(workers.submit(_strip, reading, rows, min_clear))
-                if len(waiting) > threads:
+                if len(waiting) == threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
 
 # %% ../nbs/24_stream.ipynb #c7e2c41c
+def _around(numbers: NDArray[np.integer]) -> slice:
+    "The range from the least to the greatest."
+    return slice(int(numbers.min()), int(numbers.max()) + 1)
+
+
 def features_at(
     items: ItemList,
     grid: GeoBox,  # Grid of the job
     rows: NDArray[np.integer],  # Row of each pixel in the grid, shape (n,)
     cols: NDArray[np.integer],  # Column of each pixel, shape (n,)
     *,
-    mask: Mask | None = None,
+    mask: Mask = V1_MASK,
     min_clear: int = 3,
     window_px: int | None = None,  # Side of the windows that are read; decides the memory, not the result
     threads: int = 2,
@@ -94,7 +104,14 @@ def features_at(
         down = (rows >= part.rows.start) & (rows < part.rows.stop)
         return down & (cols >= part.cols.start) & (cols < part.cols.stop)
 
-    chosen = [window for window in plan(items, grid, window_px) if inside(window).any()]
+    chosen: list[Window] = []
+    for _, windows in groupby(plan(items, grid, window_px), lambda window: window.block):
+        found = [(window, here) for window in windows if (here := inside(window)).any()]
+        if found:
+            block_rows, block_cols = (_around(at[np.any([here for _, here in found], 0)]) for at in (rows, cols))
+        for window, here in found:
+            part = _around(rows[here]), _around(cols[here])
+            chosen.append(Window(*part, grid[part], window.items, grid[block_rows, block_cols]))
     for strip in stream_features(items, grid, mask=mask, min_clear=min_clear, threads=threads, windows=chosen):
         here = inside(strip)
         out[here] = strip.features[:, rows[here] - strip.rows.start, cols[here] - strip.cols.start].T
