@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup repro season test check lab readme export lock clean profile
+.PHONY: help setup repro season test bench check lab readme export lock clean profile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ season: $(READY) ## the embedded season in data/season (no network, seeded)
 
 test: $(READY) season ## every test, notebooks included; ARGS="-k words" to choose
 	@"$(BIN)/python" -m pytest $(ARGS)
+
+bench: $(READY) ## kernels and reading against others, side by side (half an hour, 2.5 GB in the temp folder)
+	@bench/setup.sh
+	@"$(BIN)/python" bench/features.py --json bench/results/features.json; one=$$?; \
+	  "$(BIN)/python" bench/io.py --json bench/results/io.json && exit $$one
 
 check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export, clean notebooks, locks)
 	@"$(BIN)/ruff" check

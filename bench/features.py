@@ -48,12 +48,17 @@ SECONDS = 0.4  # the fast ones run several times in a row, to be timed for about
 # name, function, whether it gets few pixels, what it does
 HERE_TIMED = (
     ("geocrop", lambda season: ours.features(season.days, season.dn, season.scl), False, "all 51"),
-    ("numpy float32", contenders.numpy_features, False, "all 51; blocks of 2048 pixels, clear values carried forward"),
     (
-        "numpy float32, by node",
-        partial(contenders.numpy_features, interpolate=contenders.nodes_one_by_one, block=4096),
+        "numpy float32",
+        partial(contenders.numpy_features, interpolate=contenders.nodes_one_by_one, block=FEW),
+        True,
+        "all 51; whole arrays, neighbours of each node fetched by number: the definition, vectorised",
+    ),
+    (
+        "numpy float32, tuned",
+        contenders.numpy_features,
         False,
-        "all 51; blocks of 4096 pixels, neighbours of each node fetched by number",
+        "all 51; blocks of 2048 pixels that stay in the cache, clear values carried forward",
     ),
     ("xarray", contenders.xarray_features, True, "all 51; where, groupby, apply_ufunc(np.interp, savgol_filter)"),
     ("numba by pixel", contenders.numba_features, False, "all 51; a plain loop, float64"),

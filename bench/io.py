@@ -146,9 +146,9 @@ THREADS = 2
 def features_of(task: Task, root: str = "") -> float:
     "Stream the features of the window, consumed as they come; a number that depends on all of them."
     items = task.archive.items(task.n_dates, root)
-    return sum(
-        float(np.nansum(features[:, ::64, ::64])) for features in ours.stream(items, task.geobox, TILE_PX, THREADS)
-    )
+    there = task.there if not root else task.there | {"archive": None}  # what is far away tells its tables each time
+    found = ours.stream(items, task.geobox, TILE_PX, THREADS, **there)
+    return sum(float(np.nansum(features[:, ::64, ::64])) for features in found)
 
 
 @contextmanager

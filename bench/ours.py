@@ -4,6 +4,7 @@ Imported inside the functions, so that a process loads no more of geocrop than i
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,15 @@ def windows(
     grid,  # GeoBox of 10 m
     window_px: int,
     threads: int,
-) -> Iterator[tuple[slice, slice, NDArray[np.uint16], NDArray[np.uint8]]]:
-    "Read a grid window by window, pixels as stored: rows, columns, B02 B04 B08 (time, 3, y, x), SCL (time, y, x)."
+    **there: Any,  # archive: headers that are known; memory: arrays that are there
+) -> Iterator[tuple[slice, slice, Any]]:  # The last a geocrop.kernels.StoredSeason
+    "Read a grid window by window, pixels as stored: rows, columns, digital numbers and classes."
     from geocrop.reader import plan, read
 
     # hidden: also the scenes in which a window has no clear pixel, which geocrop does not read otherwise
-    for reading in read(plan(items, grid, window_px), items.season, threads=threads, hidden=True):
-        yield reading.window.rows, reading.window.cols, reading.stored.fine, reading.stored.scl
+    windows = plan(items, grid, window_px, archive=there.get("archive"))
+    for reading in read(windows, items.season, threads=threads, hidden=True, **there):
+        yield reading.window.rows, reading.window.cols, reading.stored
 
 
 def cube(items, grid, threads: int):
@@ -37,9 +40,17 @@ def cube(items, grid, threads: int):
     return read_cube(items, grid, threads=threads)
 
 
-def stream(items, grid, window_px: int, threads: int) -> Iterator[NDArray[np.float32]]:
+def there() -> dict[str, Any]:
+    "What one reading after the other may keep: tables of tiles, and arrays."
+    from geocrop.reader import Memory
+    from geocrop.tiff import Archive
+
+    return {"archive": Archive(), "memory": Memory()}
+
+
+def stream(items, grid, window_px: int, threads: int, **there: Any) -> Iterator[NDArray[np.float32]]:
     "Features of a grid, some rows of a window at a time, shape (51, y, x)."
     from geocrop.stream import stream_features
 
-    for strip in stream_features(items, grid, window_px=window_px, threads=threads):
+    for strip in stream_features(items, grid, window_px=window_px, threads=threads, **there):
         yield strip.features

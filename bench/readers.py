@@ -75,6 +75,11 @@ class Task:
         return {a: np.zeros((self.n_dates, self.side(a), self.side(a)), kind) for a, kind in types.items()}
 
     @cached_property
+    def there(self) -> dict[str, Any]:
+        "The same for geocrop's reader, and the tables of tiles."
+        return ours.there()
+
+    @cached_property
     def tiles(self) -> dict[tuple[int, str], list[Tile]]:
         "The tiles of the window in every file."
         return {(date, asset): list(self._tiles(date, asset)) for date in range(self.n_dates) for asset in GSD_M}
@@ -97,7 +102,7 @@ class Task:
 
 def with_windows(task: Task) -> None:
     "Window by window of one tile each, pixels as stored: what the features are made from."
-    for _ in ours.windows(task.items, task.geobox, TILE_PX, threads=1):
+    for _ in ours.windows(task.items, task.geobox, TILE_PX, threads=1, **task.there):
         pass
 
 
@@ -105,10 +110,10 @@ def of_windows(task: Task) -> Arrays:
     "What `with_windows` sees of the 10 m bands and of SCL."
     shape = (task.n_dates, task.side_px, task.side_px)
     out = {asset: np.zeros(shape, np.uint16) for asset in GRIDS[0]} | {"SCL": np.zeros(shape, np.uint8)}
-    for rows, columns, bands, scl in ours.windows(task.items, task.geobox, TILE_PX, threads=1):
+    for rows, columns, stored in ours.windows(task.items, task.geobox, TILE_PX, threads=1):
         for band, asset in enumerate(GRIDS[0]):
-            out[asset][:, rows, columns] = bands[:, band]
-        out["SCL"][:, rows, columns] = scl if scl.shape[1:] == bands.shape[2:] else scl.repeat(2, 1).repeat(2, 2)
+            out[asset][:, rows, columns] = stored.fine[:, band]
+        out["SCL"][:, rows, columns] = stored.classes()
     return out
 
 
