@@ -125,7 +125,7 @@ def test_a_lazy_mask_has_no_seams():
     found = quality.season_quality(lazy, season, mask)
     assert found.clear_days.chunks and found.longest_gap.chunks
     xr.testing.assert_identical(found.compute(), quality.season_quality(whole, season, mask))
-    assert quality.clear_days.dtype == np.uint8 and quality.longest_gap.dtype == np.uint16
+    assert found.clear_days.dtype == np.uint8 and found.longest_gap.dtype == np.uint16
 
 
 def test_the_features_obey_the_mask():
