@@ -5,7 +5,6 @@ import datetime as dt
 import json
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from faults import Proxy, proxy
+from loopback import answering
 from stac_api import Server, binaries, read, serve
 from urllib3.util import retry as urllib3_retry
 
@@ -178,13 +178,8 @@ def test_a_static_catalogue_on_a_web_server_is_walked(season: Path, expected: It
     class Files(SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=season)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            address = f"http://127.0.0.1:{server.server_port}"
-            found = search(f"{address}/catalog.json")
-        finally:
-            server.shutdown()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=season))) as address:
+        found = search(f"{address}/catalog.json")
     assert [item.id for item in found] == [item.id for item in expected] and found.sha256 == expected.sha256
     assert found.items[0].assets["B04"] == f"{address}/s2_l2a/{found.items[0].id}/B04.tif"
 

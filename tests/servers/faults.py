@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from loopback import answering
+
 ALWAYS = 1_000_000
 
 
@@ -41,16 +43,12 @@ def proxy(
     "Stand between a client and a server, until the end of the `with`."
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.target = urlsplit(target).netloc
-    server.proxy = Proxy(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield server.proxy
-    finally:
-        server.proxy.closed.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(server) as url:
+        server.proxy = Proxy(url)
+        try:
+            yield server.proxy
+        finally:
+            server.proxy.closed.set()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from loopback import answering
+
 ALWAYS = 1_000_000
 
 
@@ -64,16 +66,12 @@ def serve(
 ) -> Iterator[Archive]:  # The server, which stops at the end of the `with`
     "Serve a folder on the loopback, keeping connections open as real archives do."
     server = _Server(("127.0.0.1", 0), _Handler)
-    server.archive = Archive(f"http://127.0.0.1:{server.server_port}", folder)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield server.archive
-    finally:
-        server.archive.closed.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(server) as url:
+        server.archive = Archive(url, folder)
+        try:
+            yield server.archive
+        finally:
+            server.archive.closed.set()
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 
 import psycopg
 import pystac
+from loopback import free_ports
 from pypgstac.db import PgstacDB
 from pypgstac.load import Loader, Methods
 from pypgstac.migrate import Migrate
@@ -60,7 +60,7 @@ def serve(
 ) -> Iterator[Server]:  # Both servers, which stop at the end of the `with`
     "Start an empty archive and wait until it answers. Its counts are exact: `numberMatched` is always told."
     with tempfile.TemporaryDirectory(prefix="geocrop-stac-") as name, contextlib.ExitStack() as stack:
-        folder, (database, api) = Path(name), _free_ports(2)
+        folder, (database, api) = Path(name), free_ports(2)
         stack.enter_context(_postgres(folder, database, patience_s))
         server = Server(f"http://127.0.0.1:{api}", f"host=127.0.0.1 port={database} user={USER} dbname={USER}")
         with PgstacDB(dsn=server.dsn) as db:
@@ -120,15 +120,6 @@ def _fastapi(folder: Path, database: int, port: int, patience_s: float) -> Itera
         finally:
             process.terminate()
             process.wait()
-
-
-def _free_ports(number: int) -> list[int]:
-    "Ports that nobody listens on now."
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _wait(attempt: Any, patience_s: float) -> None:

@@ -7,7 +7,6 @@ As a program, until Ctrl-C:  python tests/servers/swift_s3.py FOLDER
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from loopback import free_ports
 
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"  # an account of this server only, which lives as long as its test
 ROLES = ("account", "container", "object", "proxy")
@@ -44,7 +45,7 @@ def serve(
     patience_s: float = 30,  # Seconds to wait for the first answer
 ) -> Iterator[Server]:  # The server, which stops at the end of the `with`
     "Start the four servers of Swift and wait until they answer."
-    ports = dict(zip(ROLES, _free_ports(len(ROLES)), strict=True))
+    ports = dict(zip(ROLES, free_ports(len(ROLES)), strict=True))
     _configure(folder, ports)
     tools = Path(sys.executable).parent
     with contextlib.ExitStack() as stack:
@@ -59,15 +60,6 @@ def serve(
         endpoint = f"http://127.0.0.1:{ports['proxy']}"
         _wait(f"{endpoint}/info", patience_s, folder / "proxy.log")
         yield Server(endpoint)
-
-
-def _free_ports(number: int) -> list[int]:
-    "Ports that nobody listens on now."
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _wait(url: str, patience_s: float, log: Path) -> None:
