@@ -1002,23 +1002,29 @@ def test_two_items_with_one_file(sound: ItemList, web: ranges.Archive, tmp_path:
     assert run(TWICE, tmp_path / "items.json", patience_s=30).strip() == "8"
 
 
-def test_an_s3_server_that_verifies_signatures(
-    sound: ItemList, patience: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+@contextlib.contextmanager
+def on_s3(found: ItemList, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ItemList, Any]]:
+    "The same scenes in a bucket of a server that the environment names, and a client of it."
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    far = elsewhere(sound, lambda path: f"s3://archive/{path.parent.name}/{path.name}")
-    with swift_s3.serve(tmp_path) as server:
+    with swift_s3.serve(folder) as server:
         s3 = boto3.client(
             "s3", endpoint_url=server.endpoint, region_name="us-east-1",
             aws_access_key_id=swift_s3.ACCESS_KEY, aws_secret_access_key=swift_s3.SECRET_KEY,
         )  # fmt: skip
         s3.create_bucket(Bucket="archive")
-        for item in sound:
+        for item in found:
             for name, href in item.assets.items():
                 s3.upload_file(href, "archive", f"{item.id}/{name}.tif")
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
+        yield elsewhere(found, lambda path: f"s3://archive/{path.parent.name}/{path.name}"), s3
+
+
+def test_an_s3_server_that_verifies_signatures(
+    sound: ItemList, patience: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with on_s3(sound, tmp_path, monkeypatch) as (far, s3):
         xr.testing.assert_identical(read_cube(far, FAR), read_cube(sound, FAR))
         assert features(far, FAR, window_px=64)[0].tobytes() == features(sound, FAR)[0].tobytes()
 
@@ -1037,22 +1043,9 @@ def test_an_s3_server_that_verifies_signatures(
 def test_scenes_of_another_grid_on_an_s3_server(
     mixed: ItemList, patience: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
     some, geobox = dataclasses.replace(mixed, items=mixed.items[:3]), grid(13, 29, 60, 70)
     assert {item.epsg for item in some} == {32735, 32736}
-    far = elsewhere(some, lambda path: f"s3://archive/{path.parent.name}/{path.name}")
-    with swift_s3.serve(tmp_path) as server:
-        s3 = boto3.client(
-            "s3", endpoint_url=server.endpoint, region_name="us-east-1",
-            aws_access_key_id=swift_s3.ACCESS_KEY, aws_secret_access_key=swift_s3.SECRET_KEY,
-        )  # fmt: skip
-        s3.create_bucket(Bucket="archive")
-        for item in some:
-            for name, href in item.assets.items():
-                s3.upload_file(href, "archive", f"{item.id}/{name}.tif")
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
+    with on_s3(some, tmp_path, monkeypatch) as (far, _):
         xr.testing.assert_identical(read_cube(far, geobox), read_cube(some, geobox))
 
 
