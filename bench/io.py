@@ -358,7 +358,6 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = ["read", "stream", "memory", "recode"]
     parser.add_argument("--part", nargs="+", choices=parts, default=parts[:3], help="default: all but recode")
-    parser.add_argument("--recode", action="store_true", help="the part recode, alone")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--size", type=int, default=2048, help="side of the archive in pixels of 10 m, whole tiles")
     parser.add_argument("--dates", type=int, default=50)
@@ -371,7 +370,6 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     single_thread()
-    parts = ["recode"] if given.recode else given.part
     tell(f"archive in {given.folder}")
     archive = make(given.folder, given.size, given.dates)
     about = machine("numpy", "numba", "rasterio", "imagecodecs", "odc-stac", "stackstac")
@@ -381,18 +379,18 @@ def main() -> None:
     )
     told: dict[str, Any] = {"machine": about, "raw_bytes": raw, "stored_bytes": stored}
     bars: list[Bar] = []
-    if "read" in parts:
+    if "read" in given.part:
         for side_px in dict.fromkeys((given.size, TILE_PX)):
             told[f"read_{side_px}"], more = read(archive, given.dates, side_px, given.rounds)
             bars += more
-    if "stream" in parts:
+    if "stream" in given.part:
         told["stream"], more = stream(archive, given.dates, given.size, given.rounds)
         bars += more
-    if "memory" in parts:
+    if "memory" in given.part:
         sides = [TILE_PX, 2 * TILE_PX, 4 * TILE_PX] + ([8 * TILE_PX] if given.long else [])
         told["memory"], more = memory(archive, given.dates, sides)
         bars += more
-    if "recode" in parts:
+    if "recode" in given.part:
         told["recode"] = recode(archive, given.dates, given.rounds)
     finish(bars, given.json, **told)
 
