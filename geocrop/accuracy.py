@@ -7,7 +7,7 @@ __all__ = ['Z95', 'confusion', 'overall', 'macro_f1', 'balanced_accuracy', 'Scor
            'OutOfFold', 'cross_validate', 'interval', 'Estimate', 'AreaAdjusted', 'area_adjusted']
 
 # %% ../nbs/33_accuracy.ipynb #a3e2bd24
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -175,10 +175,12 @@ class Model(Protocol):
 
 
 class OutOfFold(NamedTuple):
-    "What models said about pixels that they had not seen."
+    "What models said about pixels that they had not seen; columns follow the legend, or the sorted classes of y."
 
     classes: np.ndarray  # uint8 (n,), 255 where a model gave no answer
-    proba: np.ndarray  # float32 (n, k), columns as in the model's legend, or the sorted classes of y
+    proba: np.ndarray  # float32 (n, k)
+    vote: np.ndarray  # float32 (n, k): before calibration; proba, where a model knows none
+    sets: np.ndarray  # bool (n, k): conformal sets; nothing, where a model knows none
 
 
 def _check_folds(y: np.ndarray, folds: np.ndarray, groups: Any) -> None:
@@ -210,20 +212,28 @@ def cross_validate(
     folds: Any,  # Fold of each row (n,), as samples.folds gives it
     make_model: Callable[[], Model],  # Makes a fresh, unfitted model
     groups: Any = None,  # Field of each row (n,): SampleError if one is in two folds; None: not checked
+    known: Mapping[str, Any] | None = None,  # Further arrays (n,) that the model's fit takes, by name
 ) -> OutOfFold:
     "Predict every row by a model that was fitted on all other folds."
     X, y, folds = np.asarray(X), np.asarray(y), np.asarray(folds)
     _check_folds(y, folds, groups)
-    ids, proba = np.unique(y), np.zeros((0, 0), dtype="float32")
+    found: OutOfFold | None = None
     for fold in np.unique(folds):
         model, held = make_model(), folds == fold
-        model.fit(X[~held], y[~held])
-        own = model.legend.ids if hasattr(model, "legend") else model.classes_  # type: ignore[attr-defined]
-        if not proba.size:
-            ids = np.asarray(own) if hasattr(model, "legend") else ids
-            proba = np.zeros((len(y), len(ids)), dtype="float32")
-        proba[np.ix_(held, [list(ids).index(c) for c in own])] = model.predict_proba(X[held])
-    return OutOfFold(most_likely(proba, ids.tolist()), proba)
+        model.fit(X[~held], y[~held], **{name: np.asarray(rows)[~held] for name, rows in (known or {}).items()})
+        own = list(model.legend.ids if hasattr(model, "legend") else model.classes_)  # type: ignore[attr-defined]
+        ids = own if hasattr(model, "legend") else np.unique(y).tolist()
+        if found is None:
+            empty = np.zeros((len(y), len(ids)), dtype="float32")
+            found = OutOfFold(np.zeros(len(y), dtype="uint8"), empty, empty.copy(), empty.astype(bool))
+        where = np.ix_(held, [ids.index(c) for c in own])
+        found.proba[where] = model.predict_proba(X[held])
+        found.vote[where] = model.vote_proba(X[held]) if hasattr(model, "vote_proba") else found.proba[where]
+        if getattr(model, "thresholds", None):
+            found.sets[where] = model.class_sets(X[held])  # type: ignore[attr-defined]
+        found.classes[held] = most_likely(found.proba[held], ids)
+    assert found is not None  # there are two folds or more
+    return found
 
 # %% ../nbs/33_accuracy.ipynb #aebd9568
 def interval(

@@ -19,7 +19,8 @@ from odc.geo.geom import Geometry
 
 from . import cog
 from .clouds import V1_MASK, Mask
-from .ensemble import Ensemble, bundle_sha256, most_likely
+from .bundle import bundle_sha256
+from .ensemble import Ensemble, most_likely
 from .items import ItemList
 from .schema import CLASS_NODATA, FEATURE_ORDER_V1_SHA256, RESOLUTION_M, ProductError
 from .store import code_sha256

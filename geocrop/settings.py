@@ -70,10 +70,15 @@ class Features:
 class Train:
     "The three boosters."
 
-    rounds: int = 150  # Trees per booster (and class)
+    rounds: int = 200  # Trees per booster (and class), at most
     learning_rate: float = 0.1  # Shrinkage of each tree
     depth: int = 6  # Depth of XGBoost's and CatBoost's trees
     leaves: int = 31  # Leaves of LightGBM's trees
+    inner_folds: int = 3  # Parts whose held-out rows decide rounds, votes and calibration; 0: none of these
+    patience: int = 15  # Rounds without gain on held-out rows after which a booster stops
+    coverage: float = 0.9  # Share of new fields' pixels whose class is in their conformal set
+    trials: int = 0  # Settings that Optuna tries inside each fit; 0: those given
+    block_m: float = 1000.0  # Side of the blocks of land that are held out together, here and in evaluate, in metres
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,8 @@ class Evaluate:
     "How accuracy is estimated."
 
     folds: int = 5  # Parts of the cross-validation
-    block_m: float = 1000.0  # Side of the spatial blocks that are held out together, in metres
     draws: int = 500  # Bootstrap draws behind an interval
+    origins: int = 4  # Origins of the blocks from which the baseline is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,9 @@ AT_LEAST: dict[str, int] = {  # least value that makes sense, by key
     "rounds": 1,
     "depth": 1,
     "leaves": 2,
+    "patience": 1,
     "folds": 2,
+    "origins": 1,
     "block_m": 1,
     "draws": 1,
     "window_px": 16,

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geocrop.ensemble import BUNDLE_FORMAT, Ensemble, RandomForest, bundle_sha256, features_sha256, most_likely
+from geocrop.bundle import FORMAT, bundle_sha256, features_sha256
+from geocrop.ensemble import MEMBERS, Ensemble, RandomForest, most_likely
 from geocrop.schema import FEATURE_ORDER_V1, Legend, ModelError
 
 LEGEND = Legend.of([{"id": i, "name": f"crop_{i}", "colour": "#000000"} for i in (3, 1, 9, 7)])  # not ascending
@@ -23,9 +24,14 @@ def season(rows: int = 240, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return X, y
 
 
+def plain(**hyper: int) -> Ensemble:
+    "All rounds, equal votes, not calibrated."
+    return Ensemble(LEGEND, **{"rounds": 12, "inner_folds": 0, **hyper})
+
+
 @pytest.fixture(scope="module")
 def model() -> Ensemble:
-    return Ensemble(LEGEND, rounds=12).fit(*season())
+    return plain().fit(*season())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +75,7 @@ def test_rows_are_independent(model: Ensemble):
     assert model.predict_proba(X[:0]).shape == (0, 4) and model.predict(X[:0]).shape == (0,)
 
 
-@pytest.mark.parametrize("make", [lambda: Ensemble(LEGEND, rounds=4), lambda: RandomForest(LEGEND, trees=10)])
+@pytest.mark.parametrize("make", [lambda: plain(rounds=4), lambda: RandomForest(LEGEND, trees=10)])
 def test_rows_without_features(make: Callable):
     X, y = season()
     X[[3, 17]] = np.nan
@@ -80,11 +86,11 @@ def test_rows_without_features(make: Callable):
 
 def test_weights():
     X, y = season()
-    twice = Ensemble(LEGEND, rounds=4).fit(X, y, sample_weight=np.full(len(y), 2.0)).predict_proba(X)
-    tilted = Ensemble(LEGEND, rounds=4).fit(X, y, sample_weight=np.where(y == 7, 50.0, 1.0)).predict_proba(X)
-    plain = Ensemble(LEGEND, rounds=4).fit(X, y).predict_proba(X)
-    assert tilted[:, 3].mean() > plain[:, 3].mean() + 0.05
-    assert np.abs(twice[:, 3].mean() - plain[:, 3].mean()) < 0.05
+    twice = plain(rounds=4).fit(X, y, sample_weight=np.full(len(y), 2.0)).predict_proba(X)
+    tilted = plain(rounds=4).fit(X, y, sample_weight=np.where(y == 7, 50.0, 1.0)).predict_proba(X)
+    even = plain(rounds=4).fit(X, y).predict_proba(X)
+    assert tilted[:, 3].mean() > even[:, 3].mean() + 0.05
+    assert np.abs(twice[:, 3].mean() - even[:, 3].mean()) < 0.05
 
 
 def test_tables_are_checked_by_name(model: Ensemble):
@@ -125,13 +131,96 @@ def test_nothing_fitted(tmp_path: Path):
     assert not (tmp_path / "m").exists()
 
 
+# --- what held-out rows decide -------------------------------------------------------------------------------------
+
+
+def farms(fields: int = 60, pixels: int = 5, seed: int = 0, gap: float = 0.4) -> tuple[np.ndarray, ...]:
+    "Fields whose pixels are nearly alike: X, y, field, block of six fields."
+    rng = np.random.default_rng(seed)
+    klass = np.resize([3, 1, 7], fields)
+    centre = rng.normal(size=(fields, 51)) + gap * (klass[:, None] == np.resize([3, 1, 7], 51))
+    X = (np.repeat(centre, pixels, axis=0) + 0.05 * rng.normal(size=(fields * pixels, 51))).astype("float32")
+    field = np.repeat(np.arange(fields), pixels)
+    return X, np.repeat(klass, pixels), field, field // 6
+
+
+@pytest.fixture(scope="module")
+def learnt() -> Ensemble:
+    X, y, field, block = farms()
+    return Ensemble(LEGEND, rounds=60, patience=5).fit(X, y, field, blocks=block)
+
+
+def test_held_out_rows_stop_the_boosters_and_weigh_their_votes(learnt: Ensemble):
+    assert all(1 <= learnt.rounds[name] < 60 for name in ("xgboost", "lightgbm")) and set(learnt.rounds) == set(MEMBERS)
+    assert learnt.members["xgboost"].num_boosted_rounds() == learnt.rounds["xgboost"]
+    assert learnt.members["lightgbm"].current_iteration() == learnt.rounds["lightgbm"]
+    assert learnt.members["catboost"].tree_count_ == learnt.rounds["catboost"]
+    assert np.isclose(sum(learnt.vote.values()), 1) and min(learnt.vote.values()) >= 0
+    X = farms(seed=9)[0]
+    vote = sum(learnt.vote[name] * p for name, p in learnt.member_proba(X).items())
+    assert np.allclose(learnt.vote_proba(X), vote, atol=1e-6)
+
+
+def test_calibration_is_of_places_that_were_held_out(learnt: Ensemble):
+    X, y, *_ = farms()
+    new, truth = farms(seed=5)[:2]
+    place = np.searchsorted([1, 3, 7], truth)
+    columns = [LEGEND.ids.index(c) for c in (1, 3, 7)]
+    by_pixel = Ensemble(LEGEND, rounds=60, patience=5).fit(X, y)  # each row a unit: neighbours on both sides
+
+    def loss(m: Ensemble) -> float:
+        p = m.predict_proba(new)[:, columns]
+        return -np.log(np.maximum(p[np.arange(len(p)), place], 1e-9)).mean()
+
+    assert max(learnt.calibration.scale) < min(by_pixel.calibration.scale)  # that one thinks it is always right
+    assert loss(learnt) < loss(by_pixel) / 1.2
+    assert by_pixel.training["inner"]["log_loss"]["vote"] < learnt.training["inner"]["log_loss"]["vote"] / 2
+
+
+def test_conformal_sets_hold_new_fields(learnt: Ensemble):
+    new, truth, *_ = farms(seed=11, fields=150)
+    sets = learnt.class_sets(new)
+    held = sets[np.arange(len(new)), [LEGEND.ids.index(c) for c in truth]]
+    assert held.mean() > 0.8 and not sets[:, LEGEND.ids.index(9)].any()  # 9 was never seen
+    with pytest.raises(ModelError, match="no thresholds"):
+        plain().fit(*season()).class_sets(new)
+
+
+def test_blocks_that_are_too_few():
+    X, y, field, _ = farms()
+    with pytest.raises(ModelError, match=r"found 2 blocks or fields; expected 3 or more.*inner_folds to 0"):
+        Ensemble(LEGEND, rounds=4).fit(X, y, field, blocks=field % 2)
+
+
+def test_a_class_of_one_block_is_not_asked_and_keeps_its_place():
+    X, y, field, block = farms()
+    y = np.where(block == 4, 9, y)  # the only block of class 9
+    fitted = Ensemble(LEGEND, rounds=20, patience=5).fit(X, y, field, blocks=block)
+    number = fitted.seen.index(9)
+    assert 0.2 < fitted.calibration.scale[number] < 5 and abs(fitted.calibration.shift[number]) < 3
+    assert fitted.thresholds[number] == 0  # it can never be excluded
+    assert (fitted.predict(X[y == 9]) == 9).mean() > 0.9
+
+
+def test_tuning_is_the_same_twice_and_never_worse_than_what_was_given():
+    X, y, field, block = farms(fields=36, pixels=2)
+
+    def loss(**hyper: int) -> tuple[float, dict]:
+        fitted = Ensemble(LEGEND, rounds=10, seed=3, **hyper).fit(X, y, field, blocks=block)
+        return fitted.training["inner"]["log_loss"]["vote"], fitted.hyper
+
+    (given, _), (tuned, chosen), again = loss(), loss(trials=4), loss(trials=4)
+    assert (tuned, chosen) == again and chosen["trials"] == 4
+    assert tuned <= given + 0.02  # chosen by the loss of equal votes, shown for weighted ones
+
+
 # --- bytes --------------------------------------------------------------------------------------------------------
 
 
 def test_two_fits_are_byte_identical(bundle: Path, model: Ensemble, tmp_path: Path):
-    assert Ensemble(LEGEND, rounds=12).fit(*season()).save(tmp_path / "again") == bundle_sha256(bundle)
+    assert plain().fit(*season()).save(tmp_path / "again") == bundle_sha256(bundle)
     assert contents(tmp_path / "again") == contents(bundle)
-    other = Ensemble(LEGEND, rounds=12, seed=1).fit(*season()).save(tmp_path / "other")
+    other = plain(seed=1).fit(*season()).save(tmp_path / "other")
     assert other != bundle_sha256(bundle)  # the identity sees a change of the seed
     loaded = Ensemble.load(bundle)
     assert loaded.save(tmp_path / "copied") == bundle_sha256(bundle)  # and survives reading and writing
@@ -156,8 +245,12 @@ def test_a_table_of_others(tmp_path: Path):
 
     iris = load_iris()
     flowers = Legend.of([{"id": i, "name": str(n), "colour": "#000000"} for i, n in enumerate(iris.target_names)])
-    Ensemble(flowers, features=iris.feature_names, rounds=20).fit(iris.data, iris.target).save(tmp_path / "iris")
-    assert (Ensemble.load(tmp_path / "iris", features=None).predict(iris.data) == iris.target).mean() > 0.93
+    fitted = Ensemble(flowers, features=iris.feature_names, rounds=40).fit(iris.data, iris.target)
+    fitted.save(tmp_path / "iris")
+    loaded = Ensemble.load(tmp_path / "iris", features=None)
+    assert (loaded.predict(iris.data) == iris.target).mean() > 0.93
+    assert (loaded.predict_proba(iris.data) == fitted.predict_proba(iris.data)).all()
+    assert (loaded.class_sets(iris.data) == fitted.class_sets(iris.data)).all()
     with pytest.raises(ModelError, match="4 features"):
         Ensemble.load(tmp_path / "iris")
 
@@ -188,7 +281,7 @@ def test_changed_byte(copy: Path, file: str):
             use(copy)
 
 
-@pytest.mark.parametrize("version", [BUNDLE_FORMAT + 1, None, "1"])
+@pytest.mark.parametrize("version", [FORMAT + 1, None, "1"])
 def test_unknown_format(copy: Path, version: object):
     edit(copy, format=version)
     with pytest.raises(ModelError, match=f"format {version!r}"):
@@ -242,3 +335,13 @@ def test_an_old_bundle_is_replaced(copy: Path, bundle: Path, model: Ensemble):
     name = model.save(copy, provenance={"table": "abc"})
     assert name == bundle_sha256(copy) != bundle_sha256(bundle)
     assert json.loads((copy / "bundle.json").read_text())["provenance"] == {"table": "abc"}
+
+
+def test_further_files_belong_to_the_bundle(tmp_path: Path, model: Ensemble):
+    name = model.save(tmp_path / "m", parts={"area.bin": b"where it may be used"})
+    loaded = Ensemble.load(tmp_path / "m")
+    assert loaded.parts == {"area.bin": b"where it may be used"}
+    assert loaded.save(tmp_path / "copy") == name
+    (tmp_path / "m" / "area.bin").write_bytes(b"everywhere")
+    with pytest.raises(ModelError, match=r"area\.bin: found sha256"):
+        Ensemble.load(tmp_path / "m")
