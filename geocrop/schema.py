@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['BANDS', 'FEATURE_BANDS', 'DN_NODATA', 'DN_SCALE', 'RESOLUTION_M', 'CLASS_NODATA', 'CLEAR_SCL', 'EARTH_RADIUS_M',
-           'Area', 'NODE_DAYS', 'THIRDS', 'FEATURE_ORDER_V1', 'FEATURE_ORDER_V1_SHA256', 'GeocropError', 'SchemaError',
-           'SettingsError', 'StoreError', 'ItemsError', 'CubeError', 'SampleError', 'ModelError', 'ProductError',
-           'Band', 'SCL', 'AOI', 'geometry', 'Season', 'CropClass', 'Legend']
+           'Area', 'NODE_DAYS', 'THIRDS', 'EWOC_DIGITS', 'FEATURE_ORDER_V1', 'FEATURE_ORDER_V1_SHA256', 'GeocropError',
+           'SchemaError', 'SettingsError', 'StoreError', 'ItemsError', 'CubeError', 'SampleError', 'ModelError',
+           'ProductError', 'Band', 'SCL', 'AOI', 'geometry', 'Season', 'CropClass', 'Legend']
 
 # %% ../nbs/00_schema.ipynb #b4b1679e
 import datetime as dt
@@ -250,6 +250,9 @@ class Season:
         return self.first <= dt.date(date.year, date.month, date.day) <= self.last
 
 # %% ../nbs/00_schema.ipynb #80aa6658
+EWOC_DIGITS = 10  # length of a WorldCereal land cover and crop type code
+
+
 @dataclass(frozen=True, slots=True)
 class CropClass:
     "One class of a map."
@@ -257,6 +260,7 @@ class CropClass:
     id: int  # 0-254
     name: str  # lower case, the field's term: maize, groundnut
     colour: str  # "#rrggbb", as drawn on the map
+    ewoc: tuple[int, ...] = ()  # WorldCereal codes that are of this class, by their first digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +285,15 @@ class Legend:
                 raise SchemaError(
                     f"Class {c.name!r}", found=f"colour {c.colour!r}", expected="#rrggbb", remedy="Quote it in YAML."
                 )
+        codes = [code for c in self.classes for code in c.ewoc]
+        wrong = [code for code in codes if not (isinstance(code, int) and 0 < code < 10**EWOC_DIGITS)]
+        if wrong or len(set(codes)) < len(codes):
+            raise SchemaError(
+                "WorldCereal codes of the legend",
+                found=wrong or sorted(code for code in set(codes) if codes.count(code) > 1),
+                expected=f"numbers of {EWOC_DIGITS} digits or their first few, each in one class",
+                remedy="Correct ewoc in the legend; the longest beginning decides, so a rest can have a shorter one.",
+            )
         if len(self.classes) < 2 or len(set(ids)) < len(ids) or len(set(names)) < len(names):
             raise SchemaError(
                 "Legend",
@@ -305,12 +318,13 @@ class Legend:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> "Legend":
-        "A legend from rows of id, name and colour, as params.yaml and bundle.json hold them."
-        return cls(tuple(CropClass(row["id"], row["name"], row["colour"]) for row in rows))
+        "A legend from rows of id, name, colour and, if wanted, ewoc, as params.yaml and bundle.json hold them."
+        return cls(tuple(CropClass(row["id"], row["name"], row["colour"], tuple(row.get("ewoc", ()))) for row in rows))
 
     def rows(self) -> list[dict[str, Any]]:
         "The same rows, to be written."
-        return [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes]
+        rows: list[dict[str, Any]] = [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes]
+        return [row | ({"ewoc": list(c.ewoc)} if c.ewoc else {}) for row, c in zip(rows, self.classes, strict=True)]
 
 # %% ../nbs/00_schema.ipynb #71c6ddb9
 FEATURE_ORDER_V1: tuple[str, ...] = (

@@ -29,7 +29,7 @@ class Base:
     name: str  # Name of the project, and of its model
     year: int  # Year in which the season starts
     area: dict[str, Any]  # {lon, lat, radius_m} or a GeoJSON Polygon in WGS 84
-    legend: list[Any]  # Rows of id, name, colour
+    legend: list[Any]  # Rows of id, name, colour and, if wanted, ewoc: beginnings of WorldCereal codes
     start: str = "09-01"  # First day of the season, month-day
     end: str = "05-31"  # Last day of the season, month-day
     seed: int = 0  # Seed of everything random
@@ -55,10 +55,11 @@ class Items:
 class Features:
     "Season features of the labelled pixels."
 
-    class_column: str = "class_id"  # Column of the labels that holds the class number
-    field_column: str = "field_id"  # Column that holds the field's number
-    quality_column: str = ""  # Column of a quality number, higher is better; empty where there is none
-    min_quality: float = 0.0  # Labels below this quality are left out
+    class_column: str = ""  # Column of the labels that holds the class; empty here and below: known by its name
+    field_column: str | None = ""  # Column that names the field; null: every label is a field of its own
+    date_column: str | None = ""  # Column of the date; null: labels of any date are taken
+    quality_column: str = ""  # Column of a quality number, higher is better
+    min_quality: float | None = None  # Labels below this quality are left out; null: quality is not looked at
     inner_buffer_m: float = 10.0  # Pixels nearer than this to a field's edge are mixed and left out, in metres
     per_field: int = 25  # At most so many pixels of one field
     min_clear: int = 3  # Fewer clear days than this: no features
@@ -137,7 +138,7 @@ class Catalogue:
 class Labels:
     "What is known about the ground."
 
-    fields: str  # Labelled fields: GeoParquet or GeoJSON of points and polygons
+    fields: str  # Labelled fields: GeoParquet, GeoJSON or CSV; a file, or s3://bucket/key in the store
     reference: str = (
         ""  # Stratified reference sample, GeoParquet points; empty where there is none. No stage reads it yet
     )
@@ -309,8 +310,12 @@ def legend(folder: str | Path | None = None) -> Legend:
     "The legend of a project folder."
     rows = params("base", folder).legend
     for row in rows:
-        if not (isinstance(row, Mapping) and set(row) == {"id", "name", "colour"}):
+        known = isinstance(row, Mapping) and set(row) - {"ewoc"} == {"id", "name", "colour"}
+        if not (known and isinstance(row.get("ewoc", []), list)):
             raise SettingsError(
-                "params.yaml [base], legend", found=row, expected="rows of id, name, colour", remedy="Correct it."
+                "params.yaml [base], legend",
+                found=row,
+                expected="rows of id, name, colour and, if wanted, a list ewoc",
+                remedy="Correct it.",
             )
     return Legend.of(rows)

@@ -10,12 +10,19 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from shapely.geometry import LineString, Point, Polygon, box
+from shapely.geometry import Point, box
 
-from geocrop.samples import folds, load_table, read_labels, sample_pixels, save_table
-from geocrop.schema import FEATURE_ORDER_V1, Legend, SampleError
+from geocrop.samples import (
+    block_origins,
+    field_weights,
+    folds,
+    load_table,
+    sample_pixels,
+    save_table,
+    shuffled_field_labels,
+)
+from geocrop.schema import FEATURE_ORDER_V1, SampleError, StoreError
 
-LEGEND = Legend.of([{"id": i, "name": f"crop_{i}", "colour": "#000000"} for i in range(1, 8)])
 X0, Y0 = 286_000, 8_027_000
 GRID = GeoBox.from_bbox((X0, Y0, X0 + 400, Y0 + 300), crs="EPSG:32736", resolution=10)
 
@@ -23,118 +30,6 @@ GRID = GeoBox.from_bbox((X0, Y0, X0 + 400, Y0 + 300), crs="EPSG:32736", resoluti
 def labels(shapes: list, classes: list[int] | None = None, fields: list[int] | None = None) -> gpd.GeoDataFrame:
     fields = fields or list(range(1, len(shapes) + 1))
     return gpd.GeoDataFrame({"field_id": fields, "class_id": classes or [1] * len(shapes)}, geometry=shapes, crs=32736)
-
-
-def write(frame: pd.DataFrame, path: Path) -> Path:
-    frame.to_parquet(path)
-    return path
-
-
-# --- labels that do not fit ---------------------------------------------------------------------------------------
-
-
-def test_formats_agree(tmp_path: Path):
-    made = labels([box(X0, Y0, X0 + 50, Y0 + 50), Point(X0 + 90, Y0 + 90)], [1, 3])
-    made.to_crs(4326).to_file(tmp_path / "a.geojson", driver="GeoJSON")
-    one, two = read_labels(write(made, tmp_path / "a.parquet"), LEGEND), read_labels(tmp_path / "a.geojson", LEGEND)
-    assert one[["field_id", "class_id"]].equals(two[["field_id", "class_id"]])
-    assert shapely.hausdorff_distance(one.geometry.values, two.geometry.values).max() < 1e-7
-    assert str(one.dtypes["field_id"]) == str(one.dtypes["class_id"]) == "int64"
-    pd.testing.assert_frame_equal(sample_pixels(one, GRID), sample_pixels(two, GRID))
-
-
-def test_missing_file(tmp_path: Path):
-    with pytest.raises(SampleError, match="no such file"):
-        read_labels(tmp_path / "none.parquet", LEGEND)
-
-
-def test_unknown_suffix(tmp_path: Path):
-    (tmp_path / "a.shp").write_text("x")
-    with pytest.raises(SampleError, match=r"suffix '\.shp'"):
-        read_labels(tmp_path / "a.shp", LEGEND)
-
-
-@pytest.mark.parametrize("name", ["a.parquet", "a.geojson"])
-def test_damaged_file(tmp_path: Path, name: str):
-    (tmp_path / name).write_text('{"type": "Feature')
-    with pytest.raises(SampleError, match="cannot be read"):
-        read_labels(tmp_path / name, LEGEND)
-
-
-def test_parquet_without_geometry(tmp_path: Path):
-    pd.DataFrame({"field_id": [1], "class_id": [1]}).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(SampleError, match="cannot be read"):
-        read_labels(tmp_path / "a.parquet", LEGEND)
-
-
-def test_empty_files(tmp_path: Path):
-    (tmp_path / "a.geojson").write_text('{"type": "FeatureCollection", "features": []}')
-    for path in (tmp_path / "a.geojson", write(labels([Point(X0, Y0)]).iloc[:0], tmp_path / "a.parquet")):
-        with pytest.raises(SampleError, match="0 rows"):
-            read_labels(path, LEGEND)
-
-
-def test_no_crs(tmp_path: Path):
-    path = write(labels([Point(X0, Y0)]).set_crs(None, allow_override=True), tmp_path / "a.parquet")
-    with pytest.raises(SampleError, match="no coordinate reference system"):
-        read_labels(path, LEGEND)
-
-
-@pytest.mark.parametrize("columns", [{"class_column": "crop"}, {"field_column": "farm"}])
-def test_missing_column(tmp_path: Path, columns: dict):
-    path = write(labels([Point(X0, Y0)]), tmp_path / "a.parquet")
-    with pytest.raises(SampleError, match=f"no column '{next(iter(columns.values()))}'.*field_id, class_id, geometry"):
-        read_labels(path, LEGEND, **columns)
-
-
-def test_class_outside_the_legend_names_ids_rows_and_legend(tmp_path: Path):
-    path = write(labels([Point(X0 + i, Y0) for i in range(5)], [1, 9, 9, 12, 2]), tmp_path / "a.parquet")
-    with pytest.raises(SampleError, match=r"9 \(2 rows\), 12 \(1 rows\).*1 crop_1, 2 crop_2"):
-        read_labels(path, LEGEND)
-
-
-@pytest.mark.parametrize("column", [["maize", "1"], [1.5, 1.0], [np.nan, 1.0]])
-def test_class_that_is_no_number(tmp_path: Path, column: list):
-    frame = labels([Point(X0, Y0), Point(X0 + 9, Y0)]).assign(class_id=column)
-    with pytest.raises(SampleError, match="whole numbers"):
-        read_labels(write(frame, tmp_path / "a.parquet"), LEGEND)
-
-
-@pytest.mark.parametrize(
-    ("shape", "told"),
-    [
-        (None, "no geometry"), (Polygon(), "no geometry"), (LineString([(X0, Y0), (X0 + 9, Y0)]), "type LineString"),
-        (Polygon([(X0, Y0), (X0 + 9, Y0 + 9), (X0 + 9, Y0), (X0, Y0 + 9)]), "Self-intersection"),
-    ],
-)  # fmt: skip
-def test_geometry_that_cannot_be_used(tmp_path: Path, shape: object, told: str):
-    path = write(labels([Point(X0, Y0), shape], fields=[7, 42]), tmp_path / "a.parquet")
-    with pytest.raises(SampleError, match=rf"{told} in 1 rows \(field 42\)"):
-        read_labels(path, LEGEND)
-
-
-def test_quality(tmp_path: Path):
-    path = write(labels([Point(X0 + i, Y0) for i in range(4)]).assign(sure=[3, 1, np.nan, 2]), tmp_path / "a.parquet")
-    kept = read_labels(path, LEGEND, quality_column="sure", min_quality=2)
-    assert kept["field_id"].tolist() == [1, 4] and kept.attrs["summary"] == {"rows": 4, "below_quality": 2}
-    with pytest.raises(SampleError, match=r"best quality 3\.0"):
-        read_labels(path, LEGEND, quality_column="sure", min_quality=9)
-
-
-def test_rows_as_fields(tmp_path: Path):
-    path = write(labels([Point(X0 + i, Y0) for i in range(3)]).drop(columns="field_id"), tmp_path / "a.parquet")
-    assert read_labels(path, LEGEND, field_column=None)["field_id"].tolist() == [1, 2, 3]
-
-
-def test_herault(shared_data: Path):
-    ids = Legend.of([{"id": i, "name": f"crop_{i}", "colour": "#000000"} for i in range(1, 8)])
-    read = read_labels(shared_data / "herault_2018/labels/parcels.geojson", ids, field_column="parcel_id")
-    assert len(read) == read["field_id"].nunique() == 120
-    grid = GeoBox.from_bbox((523_560, 4_829_360, 525_880, 4_832_890), crs="EPSG:32631", resolution=10)
-    every = sample_pixels(read, grid, per_field=10_000)
-    # labels/pixels.parquet of the data set holds all 10,703 pixels 10 m inside the parcels; ours adds deepest pixels
-    inner = pd.read_parquet(shared_data / "herault_2018/labels/pixels.parquet")
-    assert abs(len(every) - every.attrs["summary"]["deepest_pixel"] - len(inner)) < 0.02 * len(inner)
 
 
 # --- pixels -------------------------------------------------------------------------------------------------------
@@ -222,6 +117,8 @@ def test_folds(table: pd.DataFrame, kind: str, n: int, seed: int):
     if kind != "random":
         assert table.assign(fold=fold).groupby("field_id")["fold"].nunique().max() == 1
     if kind == "block":
+        moved = table.assign(x=table["x"] + 600 * 7 + 50, y=table["y"] - 600 * 3 + 70)
+        assert (folds(moved, kind, n=n, block_m=600.0, origin=(50.0, 70.0), seed=seed) == fold).all()
         centre = table.groupby("field_id")[["x", "y"]].transform("mean") // 600
         assert table.assign(fold=fold).groupby([centre["x"], centre["y"]])["fold"].nunique().max() == 1
     assert (fold == folds(table, kind, n=n, block_m=600.0, seed=seed)).all()
@@ -240,6 +137,46 @@ def test_folds_that_mean_nothing(bad: dict):
     table = pd.DataFrame({"field_id": [1, 2], "class_id": [1, 1], "x": [0.0, 9.0], "y": [0.0, 9.0]})
     with pytest.raises(SampleError, match="random, field or block"):
         folds(table, **bad)
+
+
+def test_blocks_need_places():
+    with pytest.raises(SampleError, match="x and y, metres"):
+        folds(pd.DataFrame({"field_id": [1, 2], "class_id": [1, 1]}), "block")
+
+
+@given(n=st.integers(2, 30))
+def test_origins_are_spread(n: int):
+    origins = np.array(block_origins(1000.0, n))
+    assert origins.shape == (n, 2) and (origins >= 0).all() and (origins < 1000).all() and (origins[0] == 0).all()
+    for axis in origins.T:  # on a circle no gap is wider than three even steps
+        gaps = np.diff([*np.sort(axis), 1000 + axis.min()])
+        assert gaps.max() < 3 * 1000 / n and gaps.min() > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(table=tables(), seed=st.integers(0, 99))
+def test_labels_by_lot(table: pd.DataFrame, seed: int):
+    lot = shuffled_field_labels(table, seed)
+    drawn = table.assign(class_id=lot)
+    assert drawn.groupby("field_id")["class_id"].nunique().max() == 1
+    fields = [t.groupby("field_id")["class_id"].first() for t in (table, drawn)]
+    assert sorted(fields[0]) == sorted(fields[1])
+    order = np.random.default_rng(seed).permutation(len(table))
+    assert (shuffled_field_labels(table.iloc[order], seed) == lot[order]).all()
+
+
+def test_a_field_with_two_classes_has_no_label_to_exchange():
+    with pytest.raises(SampleError, match="more than one class in field 7"):
+        shuffled_field_labels(pd.DataFrame({"field_id": [7, 7, 8], "class_id": [1, 2, 1]}))
+
+
+@settings(max_examples=40, deadline=None)
+@given(table=tables())
+def test_fields_weigh_the_same(table: pd.DataFrame):
+    weight = field_weights(table)
+    assert (
+        np.isclose(weight.mean(), 1) and np.ptp(table.assign(weight=weight).groupby("field_id")["weight"].sum()) < 1e-9
+    )
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
@@ -262,7 +199,7 @@ def test_tables_that_do_not_fit(tmp_path: Path):
     with pytest.raises(SampleError, match=r"shape \(25, 50\)"):
         save_table(tmp_path / "a.parquet", pixels, np.zeros((25, 50), "float32"))
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(SampleError, match="no such file"):
+    with pytest.raises(StoreError, match="no such file"):
         load_table(tmp_path / "a.parquet")
     save_table(tmp_path / "a.parquet", pixels, np.zeros((25, 2), "float32"), features=FEATURE_ORDER_V1[:2])
     with pytest.raises(SampleError, match=f"without {FEATURE_ORDER_V1[2]}"):
@@ -270,3 +207,40 @@ def test_tables_that_do_not_fit(tmp_path: Path):
     (tmp_path / "b.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:700])
     with pytest.raises(SampleError, match="cannot be read"):
         load_table(tmp_path / "b.parquet")
+
+
+def test_iris_as_a_csv_and_as_parquet(tmp_path: Path):
+    from sklearn.datasets import load_iris
+
+    iris = load_iris(as_frame=True)
+    table = iris.data.assign(species=iris.target_names[iris.target])
+    table.to_csv(tmp_path / "iris.csv", index=False)
+    table.to_parquet(tmp_path / "iris.parquet")
+    read = [
+        load_table(tmp_path / name, features=iris.feature_names, class_column="species", group_column=None)
+        for name in ("iris.csv", "iris.parquet")
+    ]
+    for rows, X in read:
+        assert (iris.data.to_numpy("float32") == X).all() and (rows["class_id"] == iris.target + 1).all()
+        assert rows["field_id"].is_unique and set(rows.columns) == {"species", "field_id", "class_id"}
+        assert len(set(folds(rows, "field"))) == 5
+
+
+@pytest.mark.parametrize(
+    ("told", "match"),
+    [
+        ({"features": ["ndvi", "crop"], "class_column": "crop"}, "crop among the features"),
+        ({"features": ["ndvi", "farm"], "class_column": "crop"}, "farm that is no number"),
+        ({"features": ["ndvi"], "class_column": "species"}, "without species"),
+        ({"features": ["ndvi"], "class_column": "crop", "group_column": "plot"}, "without plot"),
+    ],
+)
+def test_tables_of_others_that_do_not_fit(tmp_path: Path, told: dict, match: str):
+    (tmp_path / "a.csv").write_text("crop,farm,ndvi\nmaize,Moyo,0.4\ncotton,Dube,0.3\n")
+    with pytest.raises(SampleError, match=match):
+        load_table(tmp_path / "a.csv", **{"group_column": None} | told)
+
+
+def test_a_table_of_an_unknown_kind(tmp_path: Path):
+    with pytest.raises(SampleError, match=r"suffix '\.xlsx'"):
+        load_table(tmp_path / "a.xlsx")
