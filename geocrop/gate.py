@@ -225,7 +225,7 @@ def _rule_champion(
         "" if passed else f"{who} stays. To decide otherwise: geocrop champion promote, then run the gate again.",
     )
 
-# %% ../nbs/07_gate.ipynb #422bbcb1
+# %% ../nbs/07_gate.ipynb #bfae72e5
 def judge(
     metrics: Mapping[str, Any],  # What reports/metrics.json holds
     rules: Gate = Gate(),  # Section gate of params.yaml  # noqa: B008
@@ -251,6 +251,6 @@ def unseen(
     required: bool,  # Whether that stops
 ) -> Verdict:
     "The verdict where nobody knows whether there is a champion."
-    remedy = "Nothing was registered or promoted; repair settings.ini, mlflow, and run the gate again."
+    remedy = "Nothing was promoted; repair settings.ini, mlflow, and run the gate again."
     rule = Judged("champion", f"not seen: {reason}", "a registry that answers", not required, remedy)
     return Verdict((*verdict.alone.rules, rule))
