@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARAMS', 'AT_LEAST', 'SETTINGS', 'NAMES', 'Section', 'Base', 'Simulate', 'Items', 'Features', 'Train', 'Evaluate',
-           'Export', 'Catalogue', 'Labels', 'MLflow', 'home', 'params', 'settings', 'season', 'area', 'legend']
+           'Gate', 'Export', 'Catalogue', 'Labels', 'MLflow', 'home', 'params', 'settings', 'season', 'area', 'legend']
 
 # %% ../nbs/01_settings.ipynb #84494fe6
 import configparser
@@ -92,6 +92,17 @@ class Evaluate:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    "What a model must reach before it makes a map. Always of the score by blocks; reasons in nbs/07_gate."
+
+    metric: str = "overall"  # Score that is judged: overall (accuracy) or macro_f1
+    at_least: float = 0.85  # Least score, 0-1
+    max_ece: float = 0.05  # Largest expected calibration error after calibration, 0-1
+    min_class_f1: float = 0.3  # Least F1 of a class, 0-1; below it the class has collapsed
+    min_fields: int = 10  # Classes of fewer fields are listed and not judged
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
     "The map."
 
@@ -100,7 +111,7 @@ class Export:
 
 PARAMS: dict[str, type] = {
     "base": Base, "simulate": Simulate, "items": Items, "features": Features,
-    "train": Train, "evaluate": Evaluate, "export": Export,
+    "train": Train, "evaluate": Evaluate, "gate": Gate, "export": Export,
 }  # fmt: skip
 
 #| export
@@ -117,6 +128,7 @@ AT_LEAST: dict[str, int] = {  # least value that makes sense, by key
     "origins": 1,
     "block_m": 1,
     "draws": 1,
+    "min_fields": 1,
     "window_px": 16,
 }
 
@@ -151,6 +163,7 @@ class MLflow:
 
     tracking_uri: str = "sqlite:///mlflow.db"  # Database or server
     experiment: str = "geocrop"  # Experiment under which runs are filed
+    required: bool = False  # yes: a gate that cannot see the registry stops; no: it warns, and promotes nothing
 
 
 SETTINGS: dict[str, type] = {"catalogue": Catalogue, "labels": Labels, "mlflow": MLflow}
@@ -241,7 +254,7 @@ def _sections(values: Any, known: dict[str, type], where: str) -> dict[str, Any]
 
 
 def params(
-    section: str,  # Name of a section: base, items, features, train, evaluate, export, simulate
+    section: str,  # Name of a section: base, items, features, train, evaluate, gate, export, simulate
     folder: str | Path | None = None,  # Project folder; None is the one we are in
 ) -> Any:  # The section's dataclass
     "A section of params.yaml; the whole file is checked."
@@ -270,7 +283,7 @@ def settings(
         raise SettingsError(
             "settings.ini", found=str(error).replace("\n", " "), expected="INI", remedy="Correct it."
         ) from None
-    values = {name: dict(ini[name]) for name in ini.sections()}
+    values: dict[str, dict[str, Any]] = {name: dict(ini[name]) for name in ini.sections()}
     for variable, value in os.environ.items():
         name, _, key = variable.removeprefix("GEOCROP_").lower().partition("_")
         if variable.startswith("GEOCROP_") and key and difflib.get_close_matches(name, SETTINGS, 1, 0.8):
@@ -278,11 +291,15 @@ def settings(
                 known = [f"GEOCROP_{n}_{k}".upper() for n, cls in SETTINGS.items() for k in get_type_hints(cls)]
                 raise _unknown("Environment", variable, known)
             values.setdefault(name, {})[key] = value
+    for name, cls in SETTINGS.items():  # a file of text has no booleans, only words for them
+        for key, kind in get_type_hints(cls).items():
+            if kind is bool and key in values.get(name, {}):
+                values[name][key] = ini.BOOLEAN_STATES.get(values[name][key].lower(), values[name][key])
     if section not in SETTINGS:
         raise _unknown("settings.ini", section, list(SETTINGS))
     found = _sections(values, SETTINGS, "settings.ini")[section]
-    places = {key: _absolute(value, root) for key, value in dataclasses.asdict(found).items() if key not in NAMES}
-    return dataclasses.replace(found, **places)
+    places = {k: v for k, v in dataclasses.asdict(found).items() if isinstance(v, str) and k not in NAMES}
+    return dataclasses.replace(found, **{key: _absolute(place, root) for key, place in places.items()})
 
 
 def _absolute(place: str, root: Path) -> str:
