@@ -181,7 +181,7 @@ def _contest(folder: Path, metrics: dict[str, Any], identity: str) -> dict[str, 
 
 def gate(args: argparse.Namespace) -> dict[str, Any]:
     "Judge the model of a project. What numbers and rules alone decide is written to reports/gate.json."
-    from geocrop.ensemble import bundle_sha256
+    from geocrop.bundle import bundle_sha256
 
     folder = home(args.folder)
     filed = folder / "reports" / "gate.json"

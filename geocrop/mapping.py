@@ -18,8 +18,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 
 from . import cog
-from .clouds import V1_MASK, Mask
 from .bundle import bundle_sha256
+from .clouds import V1_MASK, Mask
 from .ensemble import Ensemble, most_likely
 from .items import ItemList
 from .schema import CLASS_NODATA, FEATURE_ORDER_V1_SHA256, RESOLUTION_M, ProductError

@@ -27,7 +27,8 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from .ensemble import Ensemble, bundle_sha256, most_likely
+from .bundle import bundle_sha256
+from .ensemble import Ensemble, most_likely
 from .schema import GeocropError, ModelError, StoreError
 from .settings import PARAMS
 from .settings import params as project_params
