@@ -81,6 +81,11 @@ class Train:
     trials: int = 0  # Settings that Optuna tries inside each fit; 0: those given
     block_m: float = 1000.0  # Side of the blocks of land that are held out together, here and in evaluate, in metres
 
+    @property
+    def hyper(self) -> dict[str, Any]:
+        "What an Ensemble is made with."
+        return {key: value for key, value in dataclasses.asdict(self).items() if key != "block_m"}
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluate:
