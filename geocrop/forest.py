@@ -693,7 +693,7 @@ def _labels(grid, programs, voice, X, start, stop, scratch, out):
         _finish(programs[last], voice.vote[last], voice, scratch, waiting, out)
     return infinite
 
-# %% ../nbs/32_forest.ipynb #6c943406
+# %% ../nbs/32_forest.ipynb #e55c37c0
 _ROWS, _SLICE = 10_000, 30  # rows compared at load; rounds of LightGBM at a time
 TOLERANCE = 1e-5  # of a probability; and the distance of the top two below which labels may differ
 
@@ -709,9 +709,9 @@ def hard_rows(
     X = np.empty((rows, features), dtype="float32")
     for f in range(features):
         known = np.concatenate([t.threshold[t.feature == f] for t in trees])
-        middle = (known + rng.permutation(known)) / 2 if len(known) else known
-        pool = np.concatenate([known, np.nextafter(known, np.float32(np.inf)), middle, np.float32([0, 1])])
-        X[:, f] = rng.choice(np.nan_to_num(pool, posinf=0, neginf=0), rows)
+        known = known[np.isfinite(known)]
+        middle = rng.permutation(known) / 2 + known / 2
+        X[:, f] = rng.choice(np.concatenate([known, np.nextafter(known, np.float32(9e9)), middle, [0, 1]]), rows)
     kind = rng.random(X.shape)
     X[kind < 0.02] = rng.choice(
         np.float32([0, -0.0, 1e-36, -1e-36, 1e-35, -1e-35, 3e38, -3e38]), int((kind < 0.02).sum())
