@@ -279,8 +279,8 @@ class Estimate:
 
     value: float
     se: float  # Standard error
-    low: float  # value - 1.96 se
-    high: float  # value + 1.96 se
+    low: float  # Lower limit; in area_adjusted value - 1.96 se
+    high: float  # Upper limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -243,6 +243,13 @@ class ItemList:
     def sha256(self) -> str:
         "Identity of the list: which scenes, not where their files are."
         return hashlib.sha256("\n".join(f"{i.id} {i.baseline} {i.offset_dn}" for i in self.items).encode()).hexdigest()
+
+    def until(
+        self,
+        last: dt.date,  # Last day, inclusive, UTC
+    ) -> "ItemList":  # Of the same season
+        "The scenes that were there on a day: a season of which the rest is not known yet."
+        return replace(self, items=tuple(item for item in self.items if item.date <= last))
 
 
 def save(
