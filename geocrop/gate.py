@@ -225,10 +225,10 @@ def _rule_champion(
         "" if passed else f"{who} stays. To decide otherwise: geocrop champion promote, then run the gate again.",
     )
 
-# %% ../nbs/07_gate.ipynb #bfae72e5
+# %% ../nbs/07_gate.ipynb #5e68b9c7
 def judge(
     metrics: Mapping[str, Any],  # What reports/metrics.json holds
-    rules: Gate = Gate(),  # Section gate of params.yaml  # noqa: B008
+    rules: Gate = Gate(),  # Section gate of params.yaml
     champion: Mapping[str, Any] | None = None,  # version, bundle_sha256 and metrics of the model in use; None: none yet
     *,
     bundle_sha256: str = "",  # Of the model that is judged, to know the champion again

@@ -55,7 +55,7 @@ def run_key(
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
-# %% ../nbs/34_tracking.ipynb #b25f28cc
+# %% ../nbs/34_tracking.ipynb #c5a32b9c
 def _client(tracking_uri: str) -> Any:
     "MLflow's client, quiet: no telemetry, no URLs with random ids in the notebook, no migration log with times."
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -80,9 +80,9 @@ def _database(tracking_uri: str) -> Path | None:
     return Path(unquote(tracking_uri[len(prefix) :])).absolute() if tracking_uri.startswith(prefix) else None
 
 
-def _place(tracking_uri: str) -> str:
-    "An address as it may be shown: without a password."
-    return re.sub(r"//[^/@]*@", "//", tracking_uri)
+def _place(text: str) -> str:
+    "An address, or a message with one, as it may be shown: without a password."
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _experiment_id(client: Any, tracking_uri: str, experiment: str) -> str:
@@ -105,7 +105,7 @@ def _known_run(client: Any, experiment_id: str, key: str) -> str | None:
             client.delete_run(run.info.run_id)
     return finished
 
-# %% ../nbs/34_tracking.ipynb #ea0fdeb9
+# %% ../nbs/34_tracking.ipynb #584e0f4e
 class TrackingWarning(UserWarning):
     "A run was not recorded; what it computed is not affected."
 
@@ -124,7 +124,7 @@ def _told(
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
         raise StoreError(
-            thing, found=f"{type(error).__name__}: {reason[0]}", expected=expected, remedy=remedy
+            thing, found=f"{type(error).__name__}: {_place(reason[0])}", expected=expected, remedy=remedy
         ) from error
 
 
