@@ -14,7 +14,7 @@ from evaluated import ROOT, evaluate, project, scores
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geocrop import tracking
+from geocrop import cli, tracking
 from geocrop.gate import GateError, Judged, Verdict, judge, unseen
 from geocrop.schema import Legend
 from geocrop.settings import Gate, params
@@ -152,6 +152,12 @@ def test_scores_of_another_table_are_shown_and_not_compared():
     found = rule(verdict, "champion")
     assert verdict.passed and "0.820 (0.780 to 0.860) on another table" in found.found and found.remedy
     assert judge(scores(headline__macro_f1=0.7, table_sha256="77"), RULES, CHAMPION).stopped_by == ["score", "baseline"]
+
+
+def test_a_model_that_was_taken_back_does_not_return_by_itself():
+    page = scores(headline__macro_f1=0.95)
+    assert judge(page, RULES, CHAMPION, bundle_sha256="bb").passed
+    assert judge(page, RULES, CHAMPION, bundle_sha256="bb", taken_back=True).stopped_by == ["champion"]
 
 
 def test_a_champion_that_nobody_can_see():
@@ -337,6 +343,21 @@ def test_a_registry_that_is_down_promotes_nothing(folder: Path):
     ran = gate(folder, **nobody, GEOCROP_MLFLOW_REQUIRED="yes")
     assert ran.returncode == 1 and "stopped by champion" in ran.stderr
     assert not (folder / "reports/gate.json").exists()
+
+
+@pytest.mark.parametrize("words", [("promote",), ("list", "2"), ("rollback", "1"), ("demote",), ("promote", "one")])
+def test_a_slip_at_the_registry_is_bad_input(folder: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    status = 0
+    try:
+        status = cli.main(["champion", *words, "--folder", str(folder)])
+    except SystemExit as left:  # argparse leaves by itself
+        status = int(str(left.code))
+    assert status == 2 and capsys.readouterr().err
+
+
+def test_a_registry_without_the_model_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["champion", "--folder", str(project(tmp_path / "season"))]) == 0
+    assert "versions: none yet" in capsys.readouterr().out
 
 
 def test_a_model_that_was_damaged_is_no_model(folder: Path, tmp_path: Path):

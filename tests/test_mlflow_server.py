@@ -112,11 +112,14 @@ def test_promotion_and_the_way_back(server: Server, folder: Path, capsys: pytest
 
     assert cli.main(["champion", "rollback", "--folder", str(folder)]) == 0
     assert standing(server) == {1: ("champion",), 2: ()}
+    assert cli.main(["gate", "--folder", str(folder)]) == 1  # the same good numbers do not undo what a person decided
+    assert standing(server) == {1: ("champion",), 2: ("challenger",)}
     assert cli.main(["champion", "rollback", "--folder", str(folder)]) == 2
     capsys.readouterr()
     assert cli.main(["champion", "promote", "2", "--folder", str(folder), "--json"]) == 0
     listed = {row["version"]: row["is"] for row in json.loads(capsys.readouterr().out)["versions"]}
     assert listed == {1: "previous", 2: "champion"}
+    assert cli.main(["gate", "--folder", str(folder)]) == 0
     with pytest.raises(StoreError, match=r"versions \[2, 1\]; expected version 9"):
         tracking.promote(server.url, NAME, 9)
 
