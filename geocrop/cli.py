@@ -167,7 +167,10 @@ def _contest(folder: Path, metrics: dict[str, Any], identity: str) -> dict[str, 
         run = tracking.log_run(uri, where.experiment, **tracking.project_run(folder), required=True)
         version = tracking.register(uri, name, folder / "results" / "model", metrics, run_id=str(run))
         best = tracking.champion(uri, name)
-        verdict = judge(metrics, rules, asdict(best) if best else None, bundle_sha256=identity)
+        own = next(v for v in tracking.versions(uri, name) if v.version == version)
+        verdict = judge(
+            metrics, rules, asdict(best) if best else None, bundle_sha256=identity, taken_back=own.taken_back
+        )
         tracking.file_verdict(uri, name, version, verdict.page())
         if verdict.passed:
             tracking.promote(uri, name, version)

@@ -197,11 +197,14 @@ def _rule_classes(metrics: Mapping[str, Any], rules: Gate) -> list[Judged]:
     remedy = f"Not judged: below {rules.min_fields} fields F1 is luck. Do not rely on these classes; label more fields."
     return [judged, Judged("rare classes", _told(rare), "listed", True, remedy)]
 
-# %% ../nbs/07_gate.ipynb #19e1bdd0
+# %% ../nbs/07_gate.ipynb #686d36a9
 def _rule_champion(
-    metrics: Mapping[str, Any], rules: Gate, champion: Mapping[str, Any] | None, bundle_sha256: str
+    metrics: Mapping[str, Any], rules: Gate, champion: Mapping[str, Any] | None, bundle_sha256: str, taken_back: bool
 ) -> Judged:
     expected = "better than half its interval, or a tie with fewer nodes"
+    if taken_back:
+        remedy = "What a person took back, only a person brings back: geocrop champion promote."
+        return Judged("champion", "a model that was champion and was taken back", expected, False, remedy)
     if champion is None:
         return Judged("champion", "none yet", expected, True)
     theirs, who = champion["metrics"], f"version {champion['version']}"
@@ -225,13 +228,14 @@ def _rule_champion(
         "" if passed else f"{who} stays. To decide otherwise: geocrop champion promote, then run the gate again.",
     )
 
-# %% ../nbs/07_gate.ipynb #bfae72e5
+# %% ../nbs/07_gate.ipynb #c64b58f0
 def judge(
     metrics: Mapping[str, Any],  # What reports/metrics.json holds
-    rules: Gate = Gate(),  # Section gate of params.yaml  # noqa: B008
+    rules: Gate,  # Section gate of params.yaml
     champion: Mapping[str, Any] | None = None,  # version, bundle_sha256 and metrics of the model in use; None: none yet
     *,
     bundle_sha256: str = "",  # Of the model that is judged, to know the champion again
+    taken_back: bool = False,  # Whether a person has taken this very model back from being champion
 ) -> Verdict:
     "Judge a model by its numbers; GateError where they are no basis for it."
     return Verdict(
@@ -240,7 +244,7 @@ def judge(
             _rule_baseline(metrics, rules),
             _rule_calibration(metrics, rules),
             *_rule_classes(metrics, rules),
-            _rule_champion(metrics, rules, champion, bundle_sha256),
+            _rule_champion(metrics, rules, champion, bundle_sha256, taken_back),
         )
     )
 

@@ -18,7 +18,8 @@ import pytest
 import yaml
 from faults import Proxy, proxy
 from loopback import answering
-from stac_api import Server, binaries, read, serve
+from postgres import binaries
+from stac_api import Server, read, serve
 from urllib3.util import retry as urllib3_retry
 
 from geocrop import cli, cube, items, settings

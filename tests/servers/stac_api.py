@@ -6,12 +6,10 @@ As a program, until Ctrl-C, over a static catalogue:  python tests/servers/stac_
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,22 +19,10 @@ from typing import Any
 import psycopg
 import pystac
 from loopback import free_ports
+from postgres import USER, postgres, told_from, wait
 from pypgstac.db import PgstacDB
 from pypgstac.load import Loader, Methods
 from pypgstac.migrate import Migrate
-
-DEBIAN = Path("/usr/lib/postgresql")
-USER = "postgres"  # superuser of the database, and on Debian the account of the package
-
-
-def binaries() -> Path | None:
-    "Folder of the newest PostgreSQL that has PostGIS; None where there is none."
-    found = [
-        path.parent
-        for path in DEBIAN.glob("*/bin/initdb")
-        if Path("/usr/share/postgresql", path.parts[-3], "extension/postgis.control").is_file()
-    ]
-    return max(found, key=lambda path: int(path.parent.name), default=None)
 
 
 @dataclass(frozen=True)
@@ -61,45 +47,13 @@ def serve(
     "Start an empty archive and wait until it answers. Its counts are exact: `numberMatched` is always told."
     with tempfile.TemporaryDirectory(prefix="geocrop-stac-") as name, contextlib.ExitStack() as stack:
         folder, (database, api) = Path(name), free_ports(2)
-        stack.enter_context(_postgres(folder, database, patience_s))
-        server = Server(f"http://127.0.0.1:{api}", f"host=127.0.0.1 port={database} user={USER} dbname={USER}")
+        server = Server(f"http://127.0.0.1:{api}", stack.enter_context(postgres(folder, database, patience_s)))
         with PgstacDB(dsn=server.dsn) as db:
             Migrate(db).run_migration()
         with psycopg.connect(server.dsn) as connection:
             connection.execute("UPDATE pgstac.pgstac_settings SET value = 'on' WHERE name = 'context'")
         stack.enter_context(_fastapi(folder, database, api, patience_s))
         yield server
-
-
-@contextlib.contextmanager
-def _postgres(folder: Path, port: int, patience_s: float) -> Iterator[None]:
-    "A cluster that is fast and forgetful. PostgreSQL refuses to run as root: then it runs as Debian's account."
-    tools = binaries()
-    if tools is None:
-        raise FileNotFoundError(f"PostgreSQL: found no initdb with PostGIS below {DEBIAN}")
-    account: dict[str, Any] = {}
-    if os.getuid() == 0:
-        account = {"user": USER, "group": USER, "extra_groups": []}
-        shutil.chown(folder, USER, USER)
-    log = folder / "postgres.log"
-    with log.open("w") as out:
-        command = [tools / "initdb", "-D", folder / "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C"]
-        subprocess.run([*command, "--no-sync"], check=True, stdout=out, stderr=out, cwd=folder, **account)
-        options = {
-            "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
-            "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
-        }  # fmt: skip
-        words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-        process = subprocess.Popen(
-            [tools / "postgres", "-D", folder / "data", *words], stdout=out, stderr=out, cwd=folder, **account
-        )
-        try:
-            with _told_from(log):
-                _wait(lambda: psycopg.connect(f"host=127.0.0.1 port={port} user={USER} dbname={USER}"), patience_s)
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)  # the server's fast shutdown: clients are sent away
-            process.wait()
 
 
 @contextlib.contextmanager
@@ -114,35 +68,12 @@ def _fastapi(folder: Path, database: int, port: int, patience_s: float) -> Itera
         )  # fmt: skip
         try:
             straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with _told_from(log):
-                _wait(lambda: straight.open(f"http://127.0.0.1:{port}/_mgmt/ping", timeout=5), patience_s)
+            with told_from(log):
+                wait(lambda: straight.open(f"http://127.0.0.1:{port}/_mgmt/ping", timeout=5), patience_s)
             yield
         finally:
             process.terminate()
             process.wait()
-
-
-def _wait(attempt: Any, patience_s: float) -> None:
-    "Try until it succeeds."
-    end = time.monotonic() + patience_s
-    while True:
-        try:
-            attempt().close()
-            return
-        except (OSError, psycopg.OperationalError):
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def _told_from(log: Path) -> Iterator[None]:
-    "Add the end of a server's log to what is raised."
-    try:
-        yield
-    except (OSError, psycopg.OperationalError) as error:
-        error.add_note(log.read_text()[-2000:])
-        raise
 
 
 def read(
