@@ -179,7 +179,7 @@ def _contest(folder: Path, metrics: dict[str, Any], identity: str) -> dict[str, 
         warnings.warn(str(error), tracking.TrackingWarning, stacklevel=2)
         if verdict.alone.passed == verdict.passed:  # a champion that was seen and not beaten keeps its word
             verdict = unseen(verdict, str(error.found), where.required)
-    return {"model": name, "version": version, "champion": promoted, "verdict": verdict}
+    return {"model": name, "version": version, "promoted": promoted, "verdict": verdict}
 
 
 def gate(args: argparse.Namespace) -> dict[str, Any]:

@@ -305,7 +305,7 @@ def test_exit_status_and_what_is_left_for_the_map(folder: Path):
     ran = gate(folder, "--json")
     assert (ran.returncode, ran.stderr) == (0, "")
     told = json.loads(ran.stdout)
-    assert told["passed"] and told["champion"] and told["version"] == 1
+    assert told["passed"] and told["promoted"] and told["version"] == 1
     page = json.loads(filed.read_text())
     assert page["passed"] and "champion" not in page["rules"]
     first = filed.read_bytes()
@@ -337,7 +337,7 @@ def test_a_registry_that_is_down_promotes_nothing(folder: Path):
     ran = gate(folder, "--json", **nobody)
     told = json.loads(ran.stdout)
     assert ran.returncode == 0 and "TrackingWarning" in ran.stderr
-    assert not told["champion"] and told["version"] is None and "not seen" in told["rules"]["champion"]["found"]
+    assert not told["promoted"] and told["version"] is None and "not seen" in told["rules"]["champion"]["found"]
     assert (folder / "reports/gate.json").is_file()
 
     ran = gate(folder, **nobody, GEOCROP_MLFLOW_REQUIRED="yes")
