@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MEMBERS', 'balanced_weights', 'most_likely', 'Ensemble', 'RandomForest']
 
-# %% ../nbs/31_ensemble.ipynb #6ffc6f87
+# %% ../nbs/31_ensemble.ipynb #61fff43e
 import hashlib
 import importlib.metadata
 import tempfile
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .boosters import READERS
 from .bundle import Bundle, read_bundle, write_bundle
 from geocrop.calibration import (
     Calibration,
@@ -470,7 +471,7 @@ def _native_members(folder: Path, files: Mapping[str, bytes]) -> dict[str, Any]:
         "catboost": catboost.CatBoost().load_model(blob=files[MEMBERS["catboost"]]),
     }
 
-# %% ../nbs/31_ensemble.ipynb #91b4b2e4
+# %% ../nbs/31_ensemble.ipynb #b990f3af
 class _Model:
     "What every model of a map has: a legend, features in their order, and one class for each row."
 
@@ -647,6 +648,12 @@ class Ensemble(_Model):
         limits = np.full(len(self.legend.ids), np.inf)  # a class that was never seen is in no set
         limits[[self.legend.ids.index(c) for c in self.seen]] = self.thresholds
         return class_sets(self.predict_proba(X), limits.tolist())
+
+    @property
+    def cost(self) -> dict[str, int]:
+        "What a pixel costs: trees, and the questions in them (nodes), of the members that have a vote."
+        trees = [READERS[name](booster) for name, booster in self.members.items() if self.vote[name] > 0]
+        return {"trees": sum(len(t.root) for t in trees), "nodes": sum(len(t.feature) for t in trees)}
 
     def save(
         self,
