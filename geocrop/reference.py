@@ -51,7 +51,7 @@ def _ratios(
         spread = np.maximum(cells @ (rest**2).T - (cells @ rest.T) ** 2, 0)  # (strata, questions)
         return ratio, (weight**2 / (units - 1)) @ spread / below**2
 
-# %% ../nbs/37_reference.ipynb #7bc69537
+# %% ../nbs/37_reference.ipynb #9366c766
 def _logit(ratio: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
     "95 % limits on the logit scale."
     inside = np.clip(ratio, 1e-9, 1 - 1e-9)
@@ -80,7 +80,7 @@ def _answers(counts: NDArray, weight: NDArray, name: str, scale: float = 1.0) ->
         with np.errstate(invalid="ignore"):  # 0/0 where there is nothing to ask
             low, high = _wilson(value, filled * (1 - filled) / spread)
     rows = zip(value, np.sqrt(variance), np.fmin(low, value), np.fmax(high, value), strict=True)
-    return tuple(Estimate(*(float(scale * v) if row[0] == row[0] else float("nan") for v in row)) for row in rows)
+    return tuple(Estimate(*(float("nan") if np.isnan(row[0]) else float(scale * v) for v in row)) for row in rows)
 
 # %% ../nbs/37_reference.ipynb #e1ec927a
 def sample_size(
