@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['LEAD', 'BLOCK', 'Applicability']
 
-# %% ../nbs/36_applicability.ipynb #e367724d
+# %% ../nbs/36_applicability.ipynb #23788c5a
 import io
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ from scipy.spatial.distance import cdist
 
 from .schema import ModelError
 
-# %% ../nbs/36_applicability.ipynb #28f2421f
+# %% ../nbs/36_applicability.ipynb #e278a1bd
 LEAD = 8  # coordinates that are compared before the others; after rotation they hold nearly all of the variance
 BLOCK = 4096  # rows that are placed at a time: 1.7 MB for 51 features
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})  # not "fast": a limit may be infinite
 def _squared_distance(x: NDArray, row: NDArray, least: float) -> float:  # pragma: no cover (compiled)
     "Squared distance, or something of at least `least` as soon as it is known to be no less."
     total = 0.0
@@ -56,7 +57,7 @@ def _nearest(x: NDArray, rows: NDArray, limit: float, enough: float, out: NDArra
                 best, last = square, row
         out[i] = best
 
-# %% ../nbs/36_applicability.ipynb #fb7710c7
+# %% ../nbs/36_applicability.ipynb #1f3121bf
 def _kept(y: NDArray, most: int, seed: int) -> NDArray[np.intp]:
     "Rows to keep: at most `most`, classes as even as they can be."
     _, klass, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -82,6 +83,11 @@ def _distances(rows: NDArray, folds: NDArray) -> tuple[float, NDArray]:
     return total / (len(rows) * (len(rows) - 1)), nearest
 
 
+def _placed(X: NDArray, weights: NDArray) -> NDArray[np.bool_]:
+    "Rows that have at least half of the importance."
+    return np.isnan(X) @ weights <= weights.sum() / 2
+
+# %% ../nbs/36_applicability.ipynb #98b66f4a
 class Applicability:
     "Where a model may be applied: distance to its training rows in weighted feature space, and how far is too far."
 
@@ -206,15 +212,10 @@ class Applicability:
             with np.load(io.BytesIO(blob), allow_pickle=False) as part:
                 names = ("center", "spread", "weights", "rows")
                 return cls(*(part[name] for name in names), *part["known"].tolist())
-        except (ValueError, KeyError, OSError, TypeError) as error:
+        except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise ModelError(
                 "Area of applicability",
                 found=f"{len(blob)} bytes that cannot be read ({error})",
                 expected="what Applicability.to_bytes wrote",
                 remedy="Fetch the bundle again, whole.",
             ) from None
-
-
-def _placed(X: NDArray, weights: NDArray) -> NDArray[np.bool_]:
-    "Rows that have at least half of the importance."
-    return np.isnan(X) @ weights <= weights.sum() / 2

@@ -51,7 +51,7 @@ def _ratios(
         spread = np.maximum(cells @ (rest**2).T - (cells @ rest.T) ** 2, 0)  # (strata, questions)
         return ratio, (weight**2 / (units - 1)) @ spread / below**2
 
-# %% ../nbs/37_reference.ipynb #35341281
+# %% ../nbs/37_reference.ipynb #9366c766
 def _logit(ratio: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
     "95 % limits on the logit scale."
     inside = np.clip(ratio, 1e-9, 1 - 1e-9)
@@ -77,9 +77,10 @@ def _answers(counts: NDArray, weight: NDArray, name: str, scale: float = 1.0) ->
     if name == "areas":
         low, high = _logit(filled, spread)
     else:
-        low, high = _wilson(value, filled * (1 - filled) / spread)
+        with np.errstate(invalid="ignore"):  # 0/0 where there is nothing to ask
+            low, high = _wilson(value, filled * (1 - filled) / spread)
     rows = zip(value, np.sqrt(variance), np.fmin(low, value), np.fmax(high, value), strict=True)
-    return tuple(Estimate(*(float(scale * v) if row[0] == row[0] else float("nan") for v in row)) for row in rows)
+    return tuple(Estimate(*(float("nan") if np.isnan(row[0]) else float(scale * v) for v in row)) for row in rows)
 
 # %% ../nbs/37_reference.ipynb #e1ec927a
 def sample_size(
@@ -153,7 +154,7 @@ def plan(
     se = {name: np.sqrt(_ratios(table, size, weight, *_masks(k)[name])[1]) for name in ("overall", "areas")}
     return Plan(legend.names, units, float(se["overall"][0]), tuple((se["areas"] * area.sum()).tolist()))
 
-# %% ../nbs/37_reference.ipynb #e725b781
+# %% ../nbs/37_reference.ipynb #4e4874ec
 def _apply(grid: Any, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
     "An affine transform of many points."
     return grid.a * x + grid.b * y + grid.c, grid.d * x + grid.e * y + grid.f
@@ -169,22 +170,24 @@ def draw(
     gpd.GeoDataFrame
 ):  # EPSG:4326: unit, row, col, stratum, stratum_ha, probability, weight_ha, class_id (empty), points
     "A reference survey: pixels drawn at random within each mapped class."
-    if classes.shape != tuple(geobox.shape) or len(units) != len(legend.ids) or min(units) < 0:
+    pixels = {id_: np.flatnonzero(classes == id_) for id_ in legend.ids}
+    fits = classes.shape == tuple(geobox.shape) and len(units) == len(pixels)
+    if not fits or any(n < bool(len(p)) for n, p in zip(units, pixels.values(), strict=True)):
         raise SampleError(
             "Draw of a survey",
             found=f"a map of shape {classes.shape}, units {list(units)}",
-            expected=f"{tuple(geobox.shape)}, and a number of 0 or more for each of {len(legend.ids)} classes",
-            remedy="Use the map's own grid, and units in legend order.",
+            expected=f"{tuple(geobox.shape)}, and for each of {len(pixels)} classes 1 or more where it is on the map",
+            remedy="Use the map's own grid, units in legend order; land that is never visited cannot be estimated.",
         )
     pixel_ha = abs(geobox.resolution.x * geobox.resolution.y) / 10_000
     parts = []
-    for id_, wanted in zip(legend.ids, units, strict=True):
-        pixels = np.flatnonzero(classes == id_)
-        n = min(wanted, len(pixels))
-        chosen = np.sort(np.random.default_rng([seed, id_]).choice(pixels, n, replace=False))
-        row, col = np.divmod(chosen, classes.shape[1])
-        known = {"stratum": id_, "stratum_ha": len(pixels) * pixel_ha, "probability": n / max(len(pixels), 1)}
-        parts.append(pd.DataFrame({"row": row, "col": col, **known, "weight_ha": len(pixels) * pixel_ha / max(n, 1)}))
+    for wanted, (id_, own) in zip(units, pixels.items(), strict=True):
+        n, area = min(wanted, len(own)), len(own) * pixel_ha
+        if n:
+            chosen = np.sort(np.random.default_rng([seed, id_]).choice(own, n, replace=False))
+            row, col = np.divmod(chosen, classes.shape[1])
+            known = {"stratum": id_, "stratum_ha": area, "probability": n / len(own), "weight_ha": area / n}
+            parts.append(pd.DataFrame({"row": row, "col": col, **known}))
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "unit", np.arange(1, len(table) + 1))
     table["class_id"] = pd.array([None] * len(table), dtype="Int64")
@@ -208,7 +211,7 @@ def mapped_at(
     found[inside] = classes[row[inside], col[inside]]
     return found
 
-# %% ../nbs/37_reference.ipynb #4d79468a
+# %% ../nbs/37_reference.ipynb #2568ca43
 @dataclass(frozen=True, slots=True)
 class SurveyEstimate:
     "What a survey says of map and land; classes in legend order, limits of 95 %, NaN where nothing can be said."
@@ -243,7 +246,7 @@ def _plain(estimate: Estimate) -> dict[str, float | None]:
     values = {name: getattr(estimate, name) for name in ("value", "se", "low", "high")}
     return {name: None if np.isnan(v) else round(v, 6) for name, v in values.items()}
 
-
+# %% ../nbs/37_reference.ipynb #eac719d7
 NEEDED = ("stratum", "stratum_ha", "weight_ha", "class_id")
 
 
@@ -278,10 +281,11 @@ def _check_design(survey: pd.DataFrame) -> pd.Series:
 def _check_answers(survey: pd.DataFrame, legend: Legend, max_missing: float) -> NDArray[np.bool_]:
     "Which units have an answer; SampleError where they are too few or not of the legend."
     answered = survey.class_id.notna().to_numpy()
-    strange = sorted(set(survey.class_id[answered].astype("int64").tolist()) - set(legend.ids))
+    known = pd.to_numeric(survey.class_id, errors="coerce").isin(legend.ids).to_numpy()
+    strange = survey.class_id[answered & ~known].map(str).unique().tolist()
     if strange:
         raise _refuse(
-            f"classes {strange[:5]}, outside the legend",
+            f"classes {', '.join(strange[:5])}, outside the legend",
             f"one of {list(legend.ids)}, or nothing",
             "Recode the answers, or add the class to the legend.",
         )
@@ -300,7 +304,7 @@ def _check_answers(survey: pd.DataFrame, legend: Legend, max_missing: float) -> 
         )
     return answered
 
-
+# %% ../nbs/37_reference.ipynb #840210f5
 def estimate(
     survey: pd.DataFrame,  # As draw made it, class_id filled in; missing answers are taken to be like their stratum
     mapped: Any,  # What the judged map says at each unit, (n,), as mapped_at gives it; 255: nothing
@@ -350,7 +354,7 @@ def estimate(
         missing=int((~answered).sum()),
     )
 
-
+# %% ../nbs/37_reference.ipynb #6022d208
 def plot_areas(
     ax,  # Matplotlib axes
     estimated: SurveyEstimate,
@@ -366,7 +370,7 @@ def plot_areas(
     ax.set(ylabel="hectares")
     ax.legend(frameon=False, fontsize=8)
 
-# %% ../nbs/37_reference.ipynb #41341901
+# %% ../nbs/37_reference.ipynb #a6e4e0a0
 def coverage(
     classes: NDArray[np.uint8],  # The map, shape (y, x)
     truth: NDArray[np.uint8],  # True classes on the same grid; where it or the map has none, nobody is sent
@@ -395,7 +399,7 @@ def coverage(
     share = {}
     for name, values in found.items():
         value, se, low, high = np.moveaxis(np.array(values), 2, 0)
-        share[name] = ((low <= true[name]) & (true[name] <= high)).mean(axis=0)
+        share[name] = np.where(np.isnan(true[name]), np.nan, ((low <= true[name]) & (true[name] <= high)).mean(axis=0))
         if name == "areas":
             wald = (np.abs(value - true[name]) <= Z95 * se).mean(axis=0)
             middle, width = value.mean(axis=0), (high - low).mean(axis=0)
@@ -411,10 +415,8 @@ def coverage(
         "holds_users": share["users"],
         "holds_producers": share["producers"],
     }
-    rounded = {
-        name: [v if isinstance(v, str) else round(float(v), 4) for v in values] for name, values in columns.items()
-    }
-    return [dict(zip(rounded, row, strict=True)) for row in zip(*rounded.values(), strict=True)]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [{k: v if k == "class" else None if np.isnan(v) else round(float(v), 4) for k, v in r.items()} for r in rows]
 
 
 def plot_coverage(

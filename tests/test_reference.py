@@ -2,6 +2,7 @@
 
 import json
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
@@ -134,7 +135,9 @@ def test_missing_answers_are_like_their_stratum():
         (lambda s: s.iloc[:0], "anything in them"),
         (lambda s: s.assign(stratum_ha=s.stratum_ha.where(s.unit > 1, 5.0)), "Rows were added or removed"),
         (lambda s: s.assign(class_id=s.class_id.where(s.stratum != 7)), "without an answer"),
-        (lambda s: s.assign(class_id=99), "outside the legend"),
+        (lambda s: s.assign(class_id=99), "classes 99, outside the legend"),
+        (lambda s: s.assign(class_id=["maize"] * len(s)), "classes maize, outside the legend"),
+        (lambda s: s.assign(class_id=4.5), "classes 4.5, outside the legend"),
     ],
 )
 def test_tables_that_are_no_survey(broken, told: str):
@@ -142,6 +145,29 @@ def test_tables_that_are_no_survey(broken, told: str):
     survey = broken(answered(draw(mapped, GRID, LEGEND, (20, 20, 20), 3), truth))
     with pytest.raises(SampleError, match=told):
         estimate(survey, survey.get("stratum"), hectares(mapped), LEGEND)
+
+
+def test_answers_survive_a_file(tmp_path):
+    truth, mapped = land(7)
+    survey = answered(draw(mapped, GRID, LEGEND, (20, 20, 20), 3), truth)
+    survey["class_id"] = survey.class_id.mask(survey.unit == 7)
+    expected = estimate(survey, survey.stratum, hectares(mapped), LEGEND)
+    for name in ("survey.gpkg", "survey.geojson", "survey.parquet"):
+        path = tmp_path / name
+        survey.to_parquet(path) if path.suffix == ".parquet" else survey.to_file(path)
+        back = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
+        found = estimate(back, mapped_at(back, mapped, GRID), hectares(mapped), LEGEND)
+        assert found.page() == expected.page()
+
+
+def test_a_class_that_nobody_visits_is_refused():
+    _, mapped = land(7)
+    with pytest.raises(SampleError, match="never visited"):
+        draw(mapped, GRID, LEGEND, (20, 20, 0))
+    mapped[mapped == 7] = 1
+    assert set(draw(mapped, GRID, LEGEND, (20, 20, 0)).stratum) == {1, 4}
+    rows = coverage(mapped, land(7)[0], GRID, LEGEND, (30, 30, 0), surveys=5)
+    assert rows[2]["holds_users"] is None and rows[2]["true_ha"] > 0
 
 
 def test_a_stratum_with_one_answer_and_a_map_of_other_land():
