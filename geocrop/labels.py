@@ -7,6 +7,7 @@ __all__ = ['READERS', 'CONVENTIONS', 'KINDS', 'some_of', 'recognise', 'numbered'
 
 # %% ../nbs/06_labels.ipynb #b853fe8c
 import io
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,8 @@ def _numbers(values: pd.Series, thing: str) -> pd.Series | None:
                 expected="whole numbers, or names",
                 remedy="Correct the rows, or name another column.",
             )
-    return None if found.isna().any() or (found % 1 != 0).any() else found.astype("int64")
+    names = found.isna() | (found % 1 != 0) | (found.abs() >= 2.0**63)  # what is too long for int64 is a name
+    return None if names.any() else found.astype("int64")
 
 
 def numbered(
@@ -182,12 +184,17 @@ def numbered(
     return np.unique(values.astype(str).str.strip(), return_inverse=True)[1] + 1 if found is None else found.to_numpy()
 
 
+def _plain(text: str) -> str:
+    "A name as legends write it: Durum wheat is durum_wheat."
+    return re.sub(r"[\s-]+", "_", text.strip().lower())
+
+
 def _class_ids(values: pd.Series, legend: Legend, name: str) -> np.ndarray:
     "Class numbers of a column of numbers, names or WorldCereal codes."
     every = _numbers(values, f"Labels {name}")
     if every is None:
-        every = values.astype(str).str.strip().str.lower().str.replace(r"[\s-]+", "_", regex=True)
-        known: dict[Any, int] = {c.name: c.id for c in legend.classes}
+        every = values.astype(str).map(_plain)
+        known: dict[Any, int] = {_plain(c.name): c.id for c in legend.classes}
     else:
         known = {c.id: c.id for c in legend.classes}
         begins = {str(code): c.id for c in legend.classes for code in c.ewoc}
@@ -295,12 +302,12 @@ def read_labels(
 ) -> gpd.GeoDataFrame:  # EPSG:4326: field_id int64, field str, class_id int64, geometry; attrs: columns, summary
     "Labels of a file, checked; SampleError says what does not fit."
     name = Path(href).name
-    frame = _read_frame(str(href), name)
+    frame = _read_frame(str(href), name).reset_index(drop=True)
     named = {"class": class_column, "field": field_column, "date": date_column, "quality": quality_column}
     columns = recognise(frame.columns.drop(frame.geometry.name), named, name)
     rows = pd.Series(np.arange(1, len(frame) + 1), index=frame.index)
     fields = rows if columns["field"] is None else _column(frame, columns["field"], name)
-    frame = frame.assign(field_id=numbered(fields, f"Labels {name}"), field=fields.astype(str).str.strip())
+    ids, fields = numbered(fields, f"Labels {name}"), fields.astype(str).str.strip()  # of all rows, also those left out
     summary = {"rows": len(frame), "below_quality": 0, "out_of_season": 0, "undated": 0}
     if min_quality is not None:
         good = _good_enough(_column(frame, columns["quality"] or "quality", name), min_quality, name)
@@ -309,9 +316,9 @@ def read_labels(
         inside, summary["undated"] = _in_season(_column(frame, columns["date"], name), season, name)
         frame, summary["out_of_season"] = frame[inside], int((~inside).sum())
     classes = _class_ids(_column(frame, str(columns["class"]), name), legend, name)
-    _check_geometry(frame.geometry, frame["field"], name)
+    _check_geometry(frame.geometry, fields[frame.index], name)
     labels = gpd.GeoDataFrame(
-        {"field_id": frame["field_id"].to_numpy(), "field": frame["field"].to_numpy(), "class_id": classes},
+        {"field_id": ids[frame.index], "field": fields[frame.index].to_numpy(), "class_id": classes},
         geometry=shapely.force_2d(frame.geometry.to_crs(4326).to_numpy()),
         crs=4326,
     )

@@ -78,7 +78,7 @@ def read_bytes(
     except OSError as error:
         raise StoreError(
             str(href),
-            found=f"a file that cannot be read ({type(error).__name__}: {str(error).splitlines()[0]})",
+            found=f"a file that cannot be read ({type(error).__name__}: {' '.join(str(error).split())})",
             expected="a file",
             remedy="Check the address and the access, for S3 also AWS_ENDPOINT_URL and the keys.",
         ) from None

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 from scipy.spatial.distance import cdist
 
-from geocrop.knndm import _from_other_fields, _merge, knndm, mismatch_m
+from geocrop.knndm import _from_other_fields, _merge, knndm, map_pixels, mismatch_m
 from geocrop.schema import SampleError
 
 REGULAR = np.stack(np.meshgrid(np.arange(1.0, 100, 2), np.arange(1.0, 100, 2)), axis=-1).reshape(-1, 2)  # 50 x 50
@@ -44,6 +46,15 @@ def test_distances_and_w_are_those_of_all_pairs(seed: int, n: int, k: int, group
     assert np.allclose(found.gij, cdist(to, xy).min(axis=1))
     assert np.isclose(found.w, between(star, cdist(to, xy).min(axis=1)))
     assert np.isclose(found.w, mismatch_m(xy, to, found.fold))
+
+
+@given(height=st.integers(1, 60), width=st.integers(1, 60), most=st.integers(1, 4000))
+def test_pixels_that_stand_for_a_map(height: int, width: int, most: int):
+    grid = GeoBox((height, width), Affine(10, 0, 5e5, 0, -10, 8e6), "EPSG:32736")
+    xy = map_pixels(grid, most)
+    assert 0 < len(xy) <= most
+    every = {(5e5 + 10 * c + 5, 8e6 - 10 * r - 5) for r in range(height) for c in range(width)}
+    assert {tuple(p) for p in xy} <= every and (most < height * width or len(xy) == len(every))
 
 
 def test_a_large_field_looks_far_for_another():

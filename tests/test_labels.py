@@ -201,6 +201,7 @@ def test_names_are_numbered_in_sorted_order(names: list[str], seed: int):
     [
         (["3", "1", "02"], [3, 1, 2]), ([3.0, 1.0], [3, 1]), ([2**62 + 1, 5], [2**62 + 1, 5]),
         (["9007199254740993", "1"], [9007199254740993, 1]), (["3", "1a"], [2, 1]),
+        ([2**63 + 5, 2**63 + 4], [2, 1]), (["98765432109876543210", "1"], [2, 1]),
     ],
 )  # fmt: skip
 def test_numbers_stay(values: list, ids: list[int]):
@@ -212,6 +213,16 @@ def test_numbers_stay(values: list, ids: list[int]):
 def test_neither_number_nor_name(values: list):
     with pytest.raises(SampleError, match="whole numbers, or names"):
         numbered(pd.Series(values, name="field_id"), "Labels")
+
+
+def test_columns_of_a_file_may_have_our_names_and_any_index(tmp_path: Path):
+    made = points(3).assign(
+        field=["Maize", "Soft  wheat", "soft-wheat"], date=["2023-01-01", "2019-01-01", "2023-01-01"]
+    )
+    legend = Legend.of([{"id": i, "name": n, "colour": "#000000"} for i, n in ((4, "maize"), (7, "soft_wheat"))])
+    path = write(made.set_index(pd.Index([5, 5, 5])), tmp_path / "a.parquet")
+    read = read_labels(path, legend, class_column="field", season=Season(2022))
+    assert read[["field_id", "field", "class_id"]].to_numpy().tolist() == [[1, "1", 4], [3, "3", 7]]
 
 
 # --- classes ------------------------------------------------------------------------------------------------------
