@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['MEMBERS', 'balanced_weights', 'most_likely', 'Ensemble', 'RandomForest']
 
-# %% ../nbs/31_ensemble.ipynb #61fff43e
+# %% ../nbs/31_ensemble.ipynb #30328b68
 import hashlib
 import importlib.metadata
+import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -149,7 +150,7 @@ def _training_rows(
         )
     return _Rows(X, y, weight * balanced_weights(y), field, block, known | {"rows_per_class": counts})
 
-# %% ../nbs/31_ensemble.ipynb #3ebc32c1
+# %% ../nbs/31_ensemble.ipynb #5016aaeb
 MEMBERS: dict[str, str] = {
     "xgboost": "xgboost.ubj",
     "lightgbm": "lightgbm.txt",
@@ -249,11 +250,12 @@ def _fit_catboost(
         }
     )
     learnt = catboost.Pool(table.X, table.place, weight=table.weight, feature_names=list(features))
+    quiet: dict[str, Any] = {"log_cout": io.StringIO(), "log_cerr": io.StringIO()}  # says so if a part lacks a class
     if held is None:
-        model.fit(learnt)
+        model.fit(learnt, **quiet)
     else:
         asked = catboost.Pool(held.X, held.place, weight=held.weight, feature_names=list(features))
-        model.fit(learnt, eval_set=asked, use_best_model=True, early_stopping_rounds=hyper["patience"])
+        model.fit(learnt, eval_set=asked, use_best_model=True, early_stopping_rounds=hyper["patience"], **quiet)
     metadata = model.get_metadata()
     metadata["model_guid"], metadata["train_finish_time"] = "0-0-0-0", "1970-01-01T00:00:00Z"
     return model, model.tree_count_

@@ -180,7 +180,7 @@ def _score(
         float(balanced_accuracy(counted)), len(y), len(np.unique(field)),
     )  # fmt: skip
 
-# %% ../nbs/39_evaluation.ipynb #30779d15
+# %% ../nbs/39_evaluation.ipynb #fa89e42f
 def leakage_table(evaluation: Evaluation) -> pd.DataFrame:  # Rows: models; columns: KINDS; "macro F1 (low to high)"
     "Macro F1 and its 95 % interval of every model under every kind of folds."
     rows: dict[str, dict[str, str]] = {}
@@ -210,11 +210,16 @@ def plot_leakage(
         ax.text(
             place, 0.02, f"{e.macro_f1:.2f}", ha="center", fontsize=7, rotation=90, color="w" if headline else "0.2"
         )
-    titles = {"block": "blocks of land\n(the headline)", "random": "random pixels\n(no accuracy)"}
-    ax.set_xticks(range(len(kinds)), [titles.get(kind, KINDS[kind].replace(" as ", "\nas ", 1)) for kind in kinds])
+    titles = {
+        "block": "blocks of land\n(the headline)",
+        "field": "whole fields",
+        "knndm": "fields as far away\nas the map's pixels",
+        "random": "random pixels\n(no accuracy)",
+    }
+    ax.set_xticks(range(len(kinds)), [titles[kind] for kind in kinds])
     ax.tick_params(axis="x", labelsize=8)
     ax.set(ylabel="macro F1, 95 % interval", ylim=(0, 1), xlim=(-0.5, len(kinds) - 0.5))
-    ax.legend(frameon=False, fontsize=7, loc="upper left")
+    ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(names))
 
 # %% ../nbs/39_evaluation.ipynb #718de7a5
 def calibration_scores(evaluation: Evaluation) -> dict[str, Any]:

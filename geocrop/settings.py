@@ -112,6 +112,9 @@ class Export:
     "The map."
 
     window_px: int | None = None  # Side of the windows; bounds the memory, not the result; none: a tile of the files
+    survey_units: int = 600  # Places of the reference survey that is drawn from the map
+    survey_minimum: int = 50  # At least so many in each mapped class (Olofsson et al. 2014 advise 50 to 100)
+    surveys: int = 200  # Repeated surveys that tell whether the intervals hold; where the truth is known
 
 
 PARAMS: dict[str, type] = {
@@ -135,6 +138,8 @@ AT_LEAST: dict[str, int] = {  # least value that makes sense, by key
     "draws": 1,
     "min_fields": 1,
     "window_px": 16,
+    "survey_minimum": 2,
+    "surveys": 1,
 }
 
 # %% ../nbs/01_settings.ipynb #afe90b77
@@ -156,9 +161,7 @@ class Labels:
     "What is known about the ground."
 
     fields: str  # Labelled fields: GeoParquet, GeoJSON or CSV; a file, or s3://bucket/key in the store
-    reference: str = (
-        ""  # Stratified reference sample, GeoParquet points; empty where there is none. No stage reads it yet
-    )
+    reference: str = ""  # Survey drawn by reference.draw and filled in, GeoParquet; empty: drawn, answered from truth
     truth: str = ""  # Raster of the true classes, to be drawn beside the map; empty where there is none
 
 
