@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 from .accuracy import Z95, Estimate
 from .schema import CLASS_NODATA, Legend, SampleError
 
-# %% ../nbs/37_reference.ipynb #03d550a0
+# %% ../nbs/37_reference.ipynb #f83db49a
 def _masks(k: int) -> dict[str, tuple[NDArray, NDArray]]:
     "y and x of every question over cells (map, reference); the last map row is land that the map leaves blank."
     mapped, reference = np.indices((k + 1, k))
@@ -48,7 +48,8 @@ def _ratios(
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = weight @ cells @ y.T / below
         rest = y - ratio[:, None] * x  # (questions, cells)
-        spread = np.maximum(cells @ (rest**2).T - (cells @ rest.T) ** 2, 0)  # (strata, questions)
+        away = rest - (cells @ rest.T)[:, :, None]  # (strata, questions, cells)
+        spread = (cells[:, None] * away**2).sum(axis=2)
         return ratio, (weight**2 / (units - 1)) @ spread / below**2
 
 # %% ../nbs/37_reference.ipynb #9366c766

@@ -33,7 +33,7 @@ def answered(survey: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
     return survey.assign(class_id=pd.array(truth[survey.row, survey.col], dtype="Int64"))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 999), units=st.tuples(*[st.integers(2, 60)] * 3))
 def test_the_survey_of_the_map_itself_is_that_of_olofsson(seed: int, units: tuple):
     truth, mapped = land(seed)
