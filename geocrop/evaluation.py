@@ -73,7 +73,7 @@ class Evaluation:
         "Class that the headline's model gave to every held-out pixel, shape (n,)."
         return self.said.classes
 
-# %% ../nbs/39_evaluation.ipynb #28faef14
+# %% ../nbs/39_evaluation.ipynb #20b18163
 @dataclass(frozen=True, slots=True)
 class _Entrant:
     "Somebody who is asked: a way to make a model, and what it is told."
@@ -110,6 +110,7 @@ def evaluate(
     *,
     n: int = 5,  # Folds
     block_m: float = 1000.0,  # Side of a block, metres
+    weight: NDArray[np.float64] | None = None,  # Weight of each row in the fits, shape (n,); None: all alike
     prediction_xy: NDArray[np.float64] | None = None,  # Places of the map's pixels (m, 2), metres; None: no knndm
     draws: int = 500,  # Bootstrap draws
     origins: int = 4,  # Origins of blocks from which the baseline is asked again
@@ -118,7 +119,8 @@ def evaluate(
 ) -> Evaluation:
     "Cross-validate models and controls under all KINDS of folds."
     y, field, placed = table.class_id.to_numpy(), table.field_id.to_numpy(), {"x", "y"} <= set(table.columns)
-    told = {"groups": field} | ({"blocks": fold_units(table, "block", block_m=block_m)} if placed else {})
+    told = {"groups": field} | ({} if weight is None else {"sample_weight": weight})
+    told |= {"blocks": fold_units(table, "block", block_m=block_m)} if placed else {}
     entrants = {name: _Entrant(make, X, y, True) for name, make in models.items()}
     entrants |= _controls(table, X, legend, trees, seed)
 

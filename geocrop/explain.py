@@ -20,18 +20,12 @@ from .ensemble import Ensemble
 from .schema import CLASS_NODATA, THIRDS, Legend, ModelError, Season
 
 # %% ../nbs/38_explain.ipynb #e4f31fb5
-def _members(model: Ensemble) -> tuple[dict[str, Any], dict[str, float]]:
-    "Native boosters by name, and what each weighs in the vote, in sum 1."
-    members = model._members
-    return members, dict.fromkeys(members, 1 / len(members)) if members else {}
-
-
 def member_contributions(
     model: Ensemble,
     X: Any,  # float32 (n, features), NaN = missing
 ) -> dict[str, NDArray]:  # Library -> (n, seen classes, features + 1), margins; the last column is the base value
     "SHAP values of each library, as it computes them."
-    members, _ = _members(model)
+    members = model.members
     X = np.ascontiguousarray(X, dtype="float32")
     if not members or X.ndim != 2 or X.shape[1] != len(model.features) or not len(X):
         raise ModelError(
@@ -73,10 +67,9 @@ def contributions(
     X: Any,  # float32 (n, features), NaN = missing
 ) -> NDArray[np.float64]:  # (n, seen classes, features + 1), log-odds against the mean class; last column: base value
     "What each feature adds for each class, over all libraries as they weigh in the vote."
-    _, vote = _members(model)
     parts = member_contributions(model, X)
     centred = {name: p - p.mean(axis=1, keepdims=True, dtype="float64") for name, p in parts.items()}
-    return np.sum([vote[name] * p for name, p in centred.items()], axis=0)
+    return np.sum([model.vote[name] * p for name, p in centred.items()], axis=0)
 
 # %% ../nbs/38_explain.ipynb #9bc03adf
 WHOLE_SEASON = "season"  # features that belong to no third

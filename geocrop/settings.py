@@ -75,6 +75,7 @@ class Train:
     learning_rate: float = 0.1  # Shrinkage of each tree
     depth: int = 6  # Depth of XGBoost's and CatBoost's trees
     leaves: int = 31  # Leaves of LightGBM's trees
+    equal_fields: bool = False  # Whether all fields weigh the same in the fits, instead of all pixels
     inner_folds: int = 3  # Parts whose held-out rows decide rounds, votes and calibration; 0: none of these
     patience: int = 15  # Rounds without gain on held-out rows after which a booster stops
     coverage: float = 0.9  # Share of new fields' pixels whose class is in their conformal set
@@ -84,7 +85,7 @@ class Train:
     @property
     def hyper(self) -> dict[str, Any]:
         "What an Ensemble is made with."
-        return {key: value for key, value in dataclasses.asdict(self).items() if key != "block_m"}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("equal_fields", "block_m")}
 
 
 @dataclass(frozen=True, slots=True)
