@@ -71,13 +71,12 @@ class Features:
 class Train:
     "The three boosters."
 
-    rounds: int = 200  # Trees per booster (and class), at most
+    rounds: int = 150  # Trees per booster (and class), at most
     learning_rate: float = 0.1  # Shrinkage of each tree
     depth: int = 6  # Depth of XGBoost's and CatBoost's trees
     leaves: int = 31  # Leaves of LightGBM's trees
     equal_fields: bool = False  # Whether all fields weigh the same in the fits, instead of all pixels
     inner_folds: int = 3  # Parts whose held-out rows decide rounds, votes and calibration; 0: none of these
-    patience: int = 15  # Rounds without gain on held-out rows after which a booster stops
     coverage: float = 0.9  # Share of new fields' pixels whose class is in their conformal set
     trials: int = 0  # Settings that Optuna tries inside each fit; 0: those given
     block_m: float = 1000.0  # Side of the blocks of land that are held out together, here and in evaluate, in metres
@@ -132,7 +131,6 @@ AT_LEAST: dict[str, int] = {  # least value that makes sense, by key
     "rounds": 1,
     "depth": 1,
     "leaves": 2,
-    "patience": 1,
     "folds": 2,
     "origins": 1,
     "block_m": 1,

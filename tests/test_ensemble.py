@@ -147,7 +147,7 @@ def farms(fields: int = 60, pixels: int = 5, seed: int = 0, gap: float = 0.4) ->
 @pytest.fixture(scope="module")
 def learnt() -> Ensemble:
     X, y, field, block = farms()
-    return Ensemble(LEGEND, rounds=60, patience=5).fit(X, y, field, blocks=block)
+    return Ensemble(LEGEND, rounds=60).fit(X, y, field, blocks=block)
 
 
 def test_held_out_rows_stop_the_boosters_and_weigh_their_votes(learnt: Ensemble):
@@ -166,7 +166,7 @@ def test_calibration_is_of_places_that_were_held_out(learnt: Ensemble):
     new, truth = farms(seed=5)[:2]
     place = np.searchsorted([1, 3, 7], truth)
     columns = [LEGEND.ids.index(c) for c in (1, 3, 7)]
-    by_pixel = Ensemble(LEGEND, rounds=60, patience=5).fit(X, y)  # each row a unit: neighbours on both sides
+    by_pixel = Ensemble(LEGEND, rounds=60).fit(X, y)  # each row a unit: neighbours on both sides
 
     def loss(m: Ensemble) -> float:
         p = m.predict_proba(new)[:, columns]
@@ -195,7 +195,7 @@ def test_blocks_that_are_too_few():
 def test_a_class_of_one_block_is_not_asked_and_keeps_its_place():
     X, y, field, block = farms()
     y = np.where(block == 4, 9, y)  # the only block of class 9
-    fitted = Ensemble(LEGEND, rounds=20, patience=5).fit(X, y, field, blocks=block)
+    fitted = Ensemble(LEGEND, rounds=20).fit(X, y, field, blocks=block)
     number = fitted.seen.index(9)
     assert 0.2 < fitted.calibration.scale[number] < 5 and abs(fitted.calibration.shift[number]) < 3
     assert fitted.thresholds[number] == 0  # it can never be excluded
