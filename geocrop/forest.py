@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['BLOCK', 'TOLERANCE', 'Grid', 'Program', 'Voice', 'Scratch', 'hard_rows', 'Forest']
 
-# %% ../nbs/32_forest.ipynb #3540ec58
+# %% ../nbs/32_forest.ipynb #de6b46ca
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -695,7 +695,7 @@ def _labels(grid, programs, voice, X, start, stop, scratch, out):
         _finish(programs[last], voice.vote[last], voice, scratch, waiting, out)
     return infinite
 
-# %% ../nbs/32_forest.ipynb #ffe5f2d3
+# %% ../nbs/32_forest.ipynb #d1088a6b
 _ROWS, _SLICE = 10_000, 30  # rows compared at load; rounds of LightGBM at a time
 TOLERANCE = 1e-5  # of a probability; and the distance of the top two below which labels may differ
 
@@ -757,6 +757,12 @@ def _parts(model: Ensemble) -> _Parts:
     return _Parts(members, vote, np.asarray(scale, dtype="float32"), np.asarray(shift, dtype="float32"))
 
 
+def _read(parts: _Parts) -> list[Trees]:
+    "Trees of the members that have a say, the largest model last: labels often need not wait for it."
+    trees = [READERS[name](booster) for name, booster in parts.members.items() if parts.vote[name] > 0]
+    return sorted(trees, key=lambda of_one: len(of_one.feature))
+
+
 def _native_vote(parts: _Parts, X: np.ndarray, threads: int) -> np.ndarray:
     "Calibrated vote of the seen classes by the libraries themselves, float64; also for infinite values."
     share = np.sum(
@@ -766,7 +772,7 @@ def _native_vote(parts: _Parts, X: np.ndarray, threads: int) -> np.ndarray:
         share = softmax(parts.scale * np.log(np.maximum(share, _FLOOR)) + parts.shift)
     return share
 
-# %% ../nbs/32_forest.ipynb #10de750a
+# %% ../nbs/32_forest.ipynb #dee40bf7
 class Forest:
     "An ensemble that answers as its libraries do, many times faster."
 
@@ -775,16 +781,14 @@ class Forest:
         model: Ensemble,  # Fitted
         *,
         threads: int | None = None,  # Of predictions, may be changed at any time; None: the model's
+        trees: list[Trees] | None = None,  # The model's, where they have been read already
     ):
         "Translate without comparing: Forest.of does both. ModelError for what is not handled."
         self.model, self.legend, self.features, self.seen = model, model.legend, model.features, model.seen
         self.threads = model.threads if threads is None else threads
         self.engine, self.reason = "forest", ""  # or "native", and why
         self._parts = _parts(model)
-        self.trees = sorted(
-            (READERS[name](booster) for name, booster in self._parts.members.items() if self._parts.vote[name] > 0),
-            key=lambda trees: len(trees.feature),  # the largest one last: labels often need not wait for it
-        )
+        self.trees = _read(self._parts) if trees is None else trees
         feature = np.concatenate([t.feature for t in self.trees])
         threshold = np.concatenate([t.threshold for t in self.trees])
         missing = np.concatenate([t.missing for t in self.trees])
@@ -808,8 +812,13 @@ class Forest:
     ) -> "Forest":
         "Translate a model and compare it with the libraries; where that fails these predict, with a warning."
         try:
-            forest = cls(model, threads=threads)
-            forest.reason = forest._differs()
+            parts = _parts(model)
+            trees = _read(parts)
+            X = hard_rows(trees, len(model.features))
+            with ThreadPoolExecutor(1) as pool:  # the libraries predict while their trees are translated
+                native = pool.submit(_native_vote, parts, X, model.threads if threads is None else threads)
+                forest = cls(model, threads=threads, trees=trees)
+                forest.reason = forest._differs(X, native)
         except ModelError as refusal:
             forest = cls.__new__(cls)
             forest.model, forest.legend, forest.features, forest.seen = model, model.legend, model.features, model.seen
@@ -896,13 +905,16 @@ class Forest:
             late_row=_aligned(BLOCK, "int64"),
         )
 
-    def _differs(self) -> str:
-        "How this engine differs from the libraries on hard rows; nothing if it does not."
-        X = hard_rows(self.trees, len(self.features))
-        native = _native_vote(self._parts, X, self.threads)
+    def _differs(
+        self,
+        X: np.ndarray,  # float32 (n, features), hard rows
+        answer: "Future[np.ndarray]",  # Probabilities of the seen classes by the libraries
+    ) -> str:  # Nothing if this engine gives the same
+        "How this engine differs from the libraries."
         proba, label = np.zeros((len(X), len(self.legend.ids)), dtype="float32"), np.empty(len(X), dtype="uint8")
         self._run(_probabilities, X, proba)
         self._run(_labels, X, label)
+        native = answer.result()
         empty = np.isnan(X).all(axis=1)
         expected = np.zeros_like(proba)
         expected[:, self._voice.column.astype("int64")] = native
