@@ -83,7 +83,7 @@ def _checked(trees: Trees) -> Trees:
         _refuse(trees.library, "a leaf that is not finite", "finite leaves")
     return trees
 
-# %% ../nbs/29_boosters.ipynb #2b027af3
+# %% ../nbs/29_boosters.ipynb #2714b288
 _NUMBERS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
 
 
@@ -163,7 +163,7 @@ def read_xgboost(
         _refuse("xgboost", "a threshold that is NaN or -inf", "numbers")
     start = _starts([len(page["left_children"]) for page in pages])
     tree = np.repeat(start[:-1], np.diff(start))
-    place = np.where(leaf, -np.cumsum(leaf), np.cumsum(node) - 1)  # ~leaf or node, for each entry of the file
+    place = np.where(leaf, 0 - np.cumsum(leaf), np.cumsum(node) - 1)  # ~leaf or node, for each entry of the file
     param = learner["learner_model_param"]
     return _checked(
         Trees(

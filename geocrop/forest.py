@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['BLOCK', 'TOLERANCE', 'Grid', 'Program', 'Voice', 'Scratch', 'hard_rows', 'Forest']
 
-# %% ../nbs/32_forest.ipynb #3540ec58
+# %% ../nbs/32_forest.ipynb #de6b46ca
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -249,7 +249,7 @@ def _program(
         base=trees.base.astype("float32"),
     )
 
-# %% ../nbs/32_forest.ipynb #e12b4e22
+# %% ../nbs/32_forest.ipynb #b4c063bd
 BLOCK = 1024  # pixels at a time: all tests of a model fit into the second cache, and a row of bits is two registers
 _I1, _I32, _I64, _F32 = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _FLOATS, _INTS = ir.VectorType(_F32, 16), ir.VectorType(_I32, 16)
@@ -293,9 +293,9 @@ class _Emitter:
         "Bit by bit."
         return self.builder.xor(no, self.builder.and_(mask, self.builder.xor(yes, no)))
 
-    def permute(self, low: Any, high: Any, index: Any) -> Any:
+    def permute(self, table: Sequence[Any], index: Any) -> Any:
         "16 of 32 floats in two registers, by the five lowest bits of each index."
-        return self.call("llvm.x86.avx512.vpermi2var.ps.512", _FLOATS, low, index, high)
+        return self.call("llvm.x86.avx512.vpermi2var.ps.512", _FLOATS, table[0], index, table[1])
 
     def fetch(self, array: int, at: Any, index: Any) -> Any:
         "16 floats from memory."
@@ -313,7 +313,7 @@ class _Emitter:
             values = self.builder.insert_element(values, value, ir.Constant(_I32, lane))
         return values
 
-# %% ../nbs/32_forest.ipynb #0a3c0542
+# %% ../nbs/32_forest.ipynb #eda5add7
 @intrinsic
 def _search(typing, values, at, coarse, coarse_at, fine, fine_at, levels, codes, codes_at):
     "How many thresholds lie below each of 16 values; -1 for NaN."
@@ -331,7 +331,7 @@ def _search(typing, values, at, coarse, coarse_at, fine, fine_at, levels, codes,
             return builder.select(builder.fcmp_ordered("<", threshold, x), further, found)
 
         def in_coarse(index):
-            return e.permute(*tables, index) if e.avx512 else e.fetch(2, coarse_at, index)
+            return e.permute(tables, index) if e.avx512 else e.fetch(2, coarse_at, index)
 
         for size in (16, 8, 4, 2, 1):
             found = step(found, _all(_I32, 16, size), in_coarse)
@@ -408,13 +408,13 @@ def _look_up(width: int) -> Any:
                 for quarter in range(4):
                     index = builder.lshr(number, _all(_I32, 16, 8 * quarter))
                     if registers:
-                        value = e.permute(*tables[:2], index)
+                        value = e.permute(tables[:2], index)
                     else:
                         value = e.fetch(0, at, builder.and_(index, _all(_I32, 16, 255)))
                     if registers and width == 64:
                         upper = builder.and_(number, _all(_I32, 16, 32 << 8 * quarter))
                         upper = builder.icmp_unsigned("!=", upper, _all(_I32, 16, 0))
-                        value = builder.select(upper, e.permute(*tables[2:], index), value)
+                        value = builder.select(upper, e.permute(tables[2:], index), value)
                     to = e.plus(here, 16 * quarter)
                     e.store(builder.fadd(e.load(3, to, _FLOATS), value), 3, to)
             return context.get_dummy_value()
@@ -426,7 +426,7 @@ def _look_up(width: int) -> Any:
 
 _add_32, _add_64, _add_256 = (_look_up(width) for width in _WIDTHS)
 
-# %% ../nbs/32_forest.ipynb #e75e84e0
+# %% ../nbs/32_forest.ipynb #0bc58eec
 _FLOOR = np.float32(1e-6)  # of a probability, before its logarithm is taken
 _U = np.uint64  # whole numbers without sign: nothing to wrap around at 0
 _B, _WORDS, _BYTES, _G = _U(BLOCK), _U(BLOCK // 64), _U(BLOCK // 8), _U(64)
@@ -475,7 +475,8 @@ def _codes(grid, X, start, count, scratch):
             for i in range(_G):
                 infinite |= np.uint8(abs(values[i]) == np.float32(np.inf))
             for q in range(_U(0), _G, _U(16)):
-                _search(values, q, grid.coarse, f * _U(32), grid.fine, grid.fine_at[f], grid.levels[f], found, q)
+                at, more = grid.fine_at[f], grid.levels[f]
+                _search(values, q, grid.coarse, f * _U(32), grid.fine, at, more, found, q)  # type: ignore[call-arg]
             for i in range(_G):
                 some[g + i] |= np.uint8(found[i] >= np.int32(0))
             for k in range(_U(grid.feature_planes[f]), _U(grid.feature_planes[f + _U(1)])):
@@ -518,9 +519,10 @@ def _score(program, codes, scratch):
     for t in range(_U(len(program.tree_width))):
         new = _U(len(program.test_plane)) + _U(2)
         for o in range(_U(program.tree_ops[t]), _U(program.tree_ops[t + _U(1)])):
-            _select(bits, new, _U(program.ops[o, 0]), _U(program.ops[o, 1]), _U(program.ops[o, 2]))
+            mask, yes, no = _U(program.ops[o, 0]), _U(program.ops[o, 1]), _U(program.ops[o, 2])
+            _select(bits, new, mask, yes, no)  # type: ignore[call-arg]
             new += _U(1)
-        _turn(bits, program.tree_bits, t * _U(_BITS), numbers)
+        _turn(bits, program.tree_bits, t * _U(_BITS), numbers)  # type: ignore[call-arg]
         width, leaves, klass = program.tree_width[t], _U(program.tree_leaves[t]), program.tree_class[t]
         first, last = (_U(0), classes) if klass < 0 else (_U(klass), _U(klass) + _U(1))
         for c in range(first, last):
@@ -554,7 +556,7 @@ def _softmax(sums, classes, scratch):
     "In place; sums: classes after one another."
     top, total = scratch.top, scratch.total
     for p in range(_B):
-        top[p], total[p] = sums[p], 0
+        top[p], total[p] = sums[p], np.float32(0)
     for c in range(_U(1), classes):
         for p in range(_B):
             top[p] = max(top[p], sums[c * _B + p])
@@ -614,7 +616,7 @@ def _probabilities(grid, programs, voice, X, start, stop, scratch, out):
                     out[row, voice.column[c]] = scratch.share[c * _B + p]
     return infinite
 
-# %% ../nbs/32_forest.ipynb #ce167743
+# %% ../nbs/32_forest.ipynb #cdb2d4e0
 _MARGIN = np.float32(1e-5)  # ten times what rounding can do to a probability
 
 
@@ -622,9 +624,9 @@ _MARGIN = np.float32(1e-5)  # ten times what rounding can do to a probability
 def _best(share, classes, p):
     "Class with the largest share; between equals the first."
     best = _U(0)
-    for c in range(_U(1), classes):
+    for c in range(classes):
         if share[c * _B + p] > share[best * _B + p]:
-            best = c
+            best = _U(c)
     return best
 
 
@@ -693,7 +695,7 @@ def _labels(grid, programs, voice, X, start, stop, scratch, out):
         _finish(programs[last], voice.vote[last], voice, scratch, waiting, out)
     return infinite
 
-# %% ../nbs/32_forest.ipynb #e55c37c0
+# %% ../nbs/32_forest.ipynb #d1088a6b
 _ROWS, _SLICE = 10_000, 30  # rows compared at load; rounds of LightGBM at a time
 TOLERANCE = 1e-5  # of a probability; and the distance of the top two below which labels may differ
 
@@ -713,12 +715,10 @@ def hard_rows(
         middle = rng.permutation(known) / 2 + known / 2
         X[:, f] = rng.choice(np.concatenate([known, np.nextafter(known, np.float32(9e9)), middle, [0, 1]]), rows)
     kind = rng.random(X.shape)
-    X[kind < 0.02] = rng.choice(
-        np.float32([0, -0.0, 1e-36, -1e-36, 1e-35, -1e-35, 3e38, -3e38]), int((kind < 0.02).sum())
-    )
+    X[kind < 0.02] = rng.choice([0, -0.0, 1e-36, -1e-36, 1e-35, -1e-35, 3e38, -3e38], int((kind < 0.02).sum()))
     endless = kind > 0.99
     endless[: rows // 10] = False
-    X[endless] = rng.choice(np.float32([np.inf, -np.inf]), int(endless.sum()))
+    X[endless] = rng.choice([np.inf, -np.inf], int(endless.sum()))
     X[rng.random(X.shape) < rng.choice([0, 0.03, 0.3, 0.9], rows)[:, None]] = np.nan
     X[::100] = np.nan
     return X
@@ -737,7 +737,7 @@ def _native(name: str, booster: Any, X: np.ndarray, threads: int) -> np.ndarray:
         booster.predict(X, raw_score=True, start_iteration=start, num_iteration=count, num_threads=threads)
         for start, count in slices
     )
-    return softmax(sum(scores))
+    return softmax(np.sum(list(scores), axis=0))
 
 
 class _Parts(NamedTuple):
@@ -757,17 +757,22 @@ def _parts(model: Ensemble) -> _Parts:
     return _Parts(members, vote, np.asarray(scale, dtype="float32"), np.asarray(shift, dtype="float32"))
 
 
+def _read(parts: _Parts) -> list[Trees]:
+    "Trees of the members that have a say, the largest model last: labels often need not wait for it."
+    trees = [READERS[name](booster) for name, booster in parts.members.items() if parts.vote[name] > 0]
+    return sorted(trees, key=lambda of_one: len(of_one.feature))
+
+
 def _native_vote(parts: _Parts, X: np.ndarray, threads: int) -> np.ndarray:
     "Calibrated vote of the seen classes by the libraries themselves, float64; also for infinite values."
-    share = sum(
-        parts.vote[name] * _native(name, booster, X, threads).astype("float64")
-        for name, booster in parts.members.items()
+    share = np.sum(
+        [parts.vote[name] * _native(name, booster, X, threads) for name, booster in parts.members.items()], axis=0
     )
     if len(parts.scale):
         share = softmax(parts.scale * np.log(np.maximum(share, _FLOOR)) + parts.shift)
     return share
 
-# %% ../nbs/32_forest.ipynb #694b6c91
+# %% ../nbs/32_forest.ipynb #dee40bf7
 class Forest:
     "An ensemble that answers as its libraries do, many times faster."
 
@@ -776,18 +781,18 @@ class Forest:
         model: Ensemble,  # Fitted
         *,
         threads: int | None = None,  # Of predictions, may be changed at any time; None: the model's
+        trees: list[Trees] | None = None,  # The model's, where they have been read already
     ):
         "Translate without comparing: Forest.of does both. ModelError for what is not handled."
         self.model, self.legend, self.features, self.seen = model, model.legend, model.features, model.seen
         self.threads = model.threads if threads is None else threads
         self.engine, self.reason = "forest", ""  # or "native", and why
         self._parts = _parts(model)
-        self.trees = sorted(
-            (READERS[name](booster) for name, booster in self._parts.members.items() if self._parts.vote[name] > 0),
-            key=lambda trees: len(trees.feature),  # the largest one last: labels often need not wait for it
-        )
-        node = [np.concatenate([getattr(t, what) for t in self.trees]) for what in ("feature", "threshold", "missing")]
-        self._grid, plane, rank = _grid(*node, len(self.features))
+        self.trees = _read(self._parts) if trees is None else trees
+        feature = np.concatenate([t.feature for t in self.trees])
+        threshold = np.concatenate([t.threshold for t in self.trees])
+        missing = np.concatenate([t.missing for t in self.trees])
+        self._grid, plane, rank = _grid(feature, threshold, missing, len(self.features))
         ends = np.cumsum([len(t.feature) for t in self.trees])[:-1]
         self._programs = tuple(map(_program, self.trees, np.split(plane, ends), np.split(rank, ends)))
         self._voice = Voice(
@@ -807,8 +812,13 @@ class Forest:
     ) -> "Forest":
         "Translate a model and compare it with the libraries; where that fails these predict, with a warning."
         try:
-            forest = cls(model, threads=threads)
-            forest.reason = forest._differs()
+            parts = _parts(model)
+            trees = _read(parts)
+            X = hard_rows(trees, len(model.features))
+            with ThreadPoolExecutor(1) as pool:  # the libraries predict while their trees are translated
+                native = pool.submit(_native_vote, parts, X, model.threads if threads is None else threads)
+                forest = cls(model, threads=threads, trees=trees)
+                forest.reason = forest._differs(X, native)
         except ModelError as refusal:
             forest = cls.__new__(cls)
             forest.model, forest.legend, forest.features, forest.seen = model, model.legend, model.features, model.seen
@@ -895,13 +905,16 @@ class Forest:
             late_row=_aligned(BLOCK, "int64"),
         )
 
-    def _differs(self) -> str:
-        "How this engine differs from the libraries on hard rows; nothing if it does not."
-        X = hard_rows(self.trees, len(self.features))
-        native = _native_vote(self._parts, X, self.threads)
+    def _differs(
+        self,
+        X: np.ndarray,  # float32 (n, features), hard rows
+        answer: "Future[np.ndarray]",  # Probabilities of the seen classes by the libraries
+    ) -> str:  # Nothing if this engine gives the same
+        "How this engine differs from the libraries."
         proba, label = np.zeros((len(X), len(self.legend.ids)), dtype="float32"), np.empty(len(X), dtype="uint8")
         self._run(_probabilities, X, proba)
         self._run(_labels, X, label)
+        native = answer.result()
         empty = np.isnan(X).all(axis=1)
         expected = np.zeros_like(proba)
         expected[:, self._voice.column.astype("int64")] = native
