@@ -58,10 +58,10 @@ def bundle(rounds: int) -> Path:
         rng = np.random.default_rng(2)
         wrong = rng.random(len(crop)) < 0.05  # labels from the field are never all right
         crop[wrong] = rng.integers(1, CLASSES + 1, wrong.sum())
-        model = Ensemble(LEGEND, rounds=rounds).fit(X, crop)
+        model = Ensemble(LEGEND, rounds=rounds, inner_folds=0).fit(X, crop)
         folder.parent.mkdir(exist_ok=True)
         model.save(folder)
-        model._members["catboost"].save_model(str(folder / "catboost.onnx"), format="onnx")
+        model.members["catboost"].save_model(str(folder / "catboost.onnx"), format="onnx")
     return folder
 
 
@@ -125,7 +125,7 @@ def part(
         "ours, probabilities": compared(proba[: len(few)], native),
         "ours, labels": compared(proba[: len(few)], native, label[: len(few)]),
     }
-    members = model._members
+    members = model.members
     everyone = [
         Contender("native soft vote", wall(lambda: model.predict_proba(few)), len(few), "Ensemble.predict_proba"),
         Contender("ours, probabilities", wall(lambda: forest.predict_proba(X)), len(X), "Forest.predict_proba"),

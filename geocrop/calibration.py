@@ -47,7 +47,7 @@ def _checked(proba: Any, place: Any, weight: Any) -> tuple[NDArray[np.float64], 
         )
     return proba[answered], place[answered], weight[answered]
 
-# %% ../nbs/27_calibration.ipynb #9a4a12cf
+# %% ../nbs/27_calibration.ipynb #3d59f94e
 FLOOR = 1e-6  # smallest probability that takes part: its logarithm must stay finite
 BINS = 15  # Guo et al. 2017
 
@@ -112,7 +112,7 @@ def tempered_loss(
     "Logarithmic loss after the best common temperature (Guo et al. 2017): what is left if being too sure is mended."
     found = minimize_scalar(
         lambda cold: log_loss(softmax(scores * np.exp(cold)), place, weight),
-        bounds=(-3, 3),
+        bounds=(-4, 4),
         method="bounded",
         options={"xatol": 0.01},
     )

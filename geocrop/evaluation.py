@@ -73,7 +73,7 @@ class Evaluation:
         "Class that the headline's model gave to every held-out pixel, shape (n,)."
         return self.said.classes
 
-# %% ../nbs/39_evaluation.ipynb #20b18163
+# %% ../nbs/39_evaluation.ipynb #db91b1d4
 @dataclass(frozen=True, slots=True)
 class _Entrant:
     "Somebody who is asked: a way to make a model, and what it is told."
@@ -113,7 +113,7 @@ def evaluate(
     weight: NDArray[np.float64] | None = None,  # Weight of each row in the fits, shape (n,); None: all alike
     prediction_xy: NDArray[np.float64] | None = None,  # Places of the map's pixels (m, 2), metres; None: no knndm
     draws: int = 500,  # Bootstrap draws
-    origins: int = 4,  # Origins of blocks from which the baseline is asked again
+    origins: int = 4,  # Origins of blocks from which the baseline is asked
     trees: int = 100,  # Of the two controls
     seed: int = 0,
 ) -> Evaluation:
@@ -138,14 +138,14 @@ def evaluate(
             said = ask(entrant, fold, leaks=kind == "random")
             headline = headline or said
             splits.append(_score(name, kind, entrant.y, said.classes, field, legend, draws, seed))
-    baseline = entrants[list(models)[-1]]
-    moved = tuple(
-        scores(confusion(y, ask(baseline, fold).classes, legend.ids), legend).macro_f1
-        for origin in (block_origins(block_m, origins) if placed else [])
-        for fold in [folds(table, "block", n=n, block_m=block_m, origin=origin, seed=seed)]
-    )
+    baseline = list(models)[-1]
+    moved = [e.macro_f1 for e in splits if (e.model, e.held_out) == (baseline, "block")]  # from the first origin
+    for origin in block_origins(block_m, origins)[1:] if placed else []:
+        fold = folds(table, "block", n=n, block_m=block_m, origin=origin, seed=seed)
+        mapped = ask(entrants[baseline], fold).classes
+        moved.append(scores(confusion(y, mapped, legend.ids), legend).macro_f1)
     assert headline is not None
-    return Evaluation(legend, tuple(splits), y, field, headline, moved)
+    return Evaluation(legend, tuple(splits), y, field, headline, tuple(moved))
 
 
 def _folds(

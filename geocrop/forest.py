@@ -18,8 +18,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .boosters import READERS, Trees, softmax
-from .ensemble import Ensemble, _rows, most_likely
+from .boosters import READERS, Trees
+from .calibration import FLOOR, softmax
+from .ensemble import Ensemble, feature_rows, most_likely
 from .schema import CLASS_NODATA, FEATURE_ORDER_V1, ModelError
 
 # %% ../nbs/32_forest.ipynb #820ab660
@@ -427,7 +428,7 @@ def _look_up(width: int) -> Any:
 _add_32, _add_64, _add_256 = (_look_up(width) for width in _WIDTHS)
 
 # %% ../nbs/32_forest.ipynb #0bc58eec
-_FLOOR = np.float32(1e-6)  # of a probability, before its logarithm is taken
+_FLOOR = np.float32(FLOOR)  # of a probability, before its logarithm is taken
 _U = np.uint64  # whole numbers without sign: nothing to wrap around at 0
 _B, _WORDS, _BYTES, _G = _U(BLOCK), _U(BLOCK // 64), _U(BLOCK // 8), _U(64)
 
@@ -750,11 +751,8 @@ class _Parts(NamedTuple):
 
 
 def _parts(model: Ensemble) -> _Parts:
-    members = getattr(model, "members", None) or model._members
-    vote = getattr(model, "vote", None) or dict.fromkeys(members, 1 / len(members))
-    calibration = getattr(model, "calibration", None)
-    scale, shift = ([], []) if calibration is None else (calibration.scale, calibration.shift)
-    return _Parts(members, vote, np.asarray(scale, dtype="float32"), np.asarray(shift, dtype="float32"))
+    scale, shift = (model.calibration.scale, model.calibration.shift) if model.calibration else ((), ())
+    return _Parts(model.members, model.vote, np.asarray(scale, dtype="float32"), np.asarray(shift, dtype="float32"))
 
 
 def _read(parts: _Parts) -> list[Trees]:
@@ -849,7 +847,7 @@ class Forest:
         X = self._rows(X)
         out = np.zeros((len(X), len(self.legend.ids)), dtype="float32")
         if self._run(_probabilities, X, out):
-            _rows(X, self.features)  # names the feature that is infinite
+            feature_rows(X, self.features)  # names the feature that is infinite
         return out
 
     def predict(
@@ -862,14 +860,14 @@ class Forest:
         X = self._rows(X)
         out = np.empty(len(X), dtype="uint8")
         if self._run(_labels, X, out):
-            _rows(X, self.features)
+            feature_rows(X, self.features)
         return out
 
     def _rows(self, X: Any) -> np.ndarray:
         "Rows that the kernel can read: as they are, where possible."
         ready = isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2 and X.shape[1] == len(self.features)
         if not (ready and (X.flags.c_contiguous or X.flags.f_contiguous)):
-            X = _rows(X, self.features)
+            X = feature_rows(X, self.features)
         return np.require(X, requirements="W")  # read-only arrays would have kernels of their own
 
     def _run(self, kernel: Any, X: np.ndarray, out: np.ndarray) -> bool:

@@ -93,7 +93,7 @@ class Evaluate:
 
     folds: int = 5  # Parts of the cross-validation
     draws: int = 500  # Bootstrap draws behind an interval
-    origins: int = 4  # Origins of the blocks from which the baseline is asked again
+    origins: int = 4  # Origins of the blocks from which the baseline is asked
 
 
 @dataclass(frozen=True, slots=True)

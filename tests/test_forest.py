@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geocrop import forest as forest_module
-from geocrop.boosters import READERS, read_catboost, read_lightgbm, read_xgboost, softmax, tree_scores
+from geocrop.boosters import READERS, read_catboost, read_lightgbm, read_xgboost, tree_scores
+from geocrop.calibration import softmax
 from geocrop.ensemble import Ensemble, most_likely
 from geocrop.forest import BLOCK, Forest, hard_rows
 from geocrop.schema import Legend, ModelError
@@ -48,7 +49,7 @@ def fitted(
 ) -> Ensemble:
     X, y = table(rows, features, classes, missing)
     names = tuple(f"f{k}" for k in range(features))
-    return Ensemble(LEGEND, features=names, threads=1, **({"rounds": 8} | hyper)).fit(X, y)
+    return Ensemble(LEGEND, features=names, threads=1, **({"rounds": 8, "inner_folds": 0} | hyper)).fit(X, y)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def fast(model: Ensemble) -> Forest:
 
 def native(model: Ensemble, X: np.ndarray) -> np.ndarray:
     "The soft vote of the seen classes, written anew: straight from the libraries, whole, and infinite values too."
-    boosters = model._members
+    boosters = model.members
     return np.mean(
         [
             boosters["xgboost"].inplace_predict(X, validate_features=False),
@@ -147,8 +148,8 @@ def test_any_row(data: st.DataObject):
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_each_library(model: Ensemble, name: str):
     "Each for itself: errors of one must not drown in the mean of three."
-    X = hard_rows([READERS[name](model._members[name])], 5, rows=3000)
-    booster = model._members[name]
+    X = hard_rows([READERS[name](model.members[name])], 5, rows=3000)
+    booster = model.members[name]
     found = softmax(tree_scores(READERS[name](booster), X))
     expected = {
         "xgboost": lambda: booster.inplace_predict(X, validate_features=False),
@@ -213,8 +214,8 @@ def test_best_iteration_of_lightgbm():
 def test_tables_too_small_for_a_tree():
     "LightGBM grows trees of one leaf here."
     X, y = table(rows=12)
-    model = Ensemble(LEGEND, features=tuple("abcde"), rounds=5, threads=1).fit(X, y)
-    assert (read_lightgbm(model._members["lightgbm"]).root < 0).any()
+    model = Ensemble(LEGEND, features=tuple("abcde"), rounds=5, inner_folds=0, threads=1).fit(X, y)
+    assert (read_lightgbm(model.members["lightgbm"]).root < 0).any()
     forest = Forest.of(model)
     assert forest.engine == "forest"
     assert_same(forest, hard_rows(forest.trees, 5, rows=500), native(model, hard_rows(forest.trees, 5, rows=500)))
@@ -226,12 +227,12 @@ def test_tables_too_small_for_a_tree():
 @pytest.mark.parametrize("vote", [(0.2, 0.5, 0.3), (0.0, 0.4, 0.6), (0.0, 0.0, 1.0)])
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_weights_and_calibration(vote: tuple[float, ...], calibrated: bool):
-    model = Ensemble(LEGEND, features=tuple("abcde"), rounds=8, threads=1).fit(*table())
+    model = Ensemble(LEGEND, features=tuple("abcde"), rounds=8, inner_folds=0, threads=1).fit(*table())
     scale, shift = (np.array([0.7, 1.9, 1.2]), np.array([0.4, -0.3, 0.0])) if calibrated else (np.ones(3), np.zeros(3))
-    model.vote = dict(zip(model._members, vote, strict=True))
+    model.vote = dict(zip(model.members, vote, strict=True))
     model.calibration = SimpleNamespace(scale=scale, shift=shift) if calibrated else None
     X = hard_rows(Forest(model).trees, 5, rows=4000, seed=3)
-    members = {name: forest_module._native(name, booster, X, 1) for name, booster in model._members.items()}
+    members = {name: forest_module._native(name, booster, X, 1) for name, booster in model.members.items()}
     share = np.sum([model.vote[name] * proba for name, proba in members.items()], axis=0)
     power = np.exp(scale * np.log(np.maximum(share, 1e-6)) + shift)
     assert_same(Forest(model), X, power / power.sum(axis=1, keepdims=True) if calibrated else share)
