@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'SplitScore', 'Evaluation', 'evaluate', 'leakage_table', 'plot_leakage', 'calibration_scores',
            'plot_calibration', 'metrics', 'class_rows', 'save', 'against_truth']
 
-# %% ../nbs/39_evaluation.ipynb #c8bfd875
+# %% ../nbs/39_evaluation.ipynb #85bda618
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from .accuracy import OutOfFold, balanced_accuracy, confusion, cross_validate, interval, overall, scores
-from .calibration import log_loss, one_per_field, plot_reliability, reliability
+from .calibration import error_by_chance, log_loss, one_per_field, plot_reliability, reliability
 from .ensemble import RandomForest
 from .knndm import knndm
 from .samples import block_origins, fold_units, folds, shuffled_field_labels
@@ -223,14 +223,15 @@ def plot_leakage(
     ax.set(ylabel="macro F1, 95 % interval", ylim=(0, 1), xlim=(-0.5, len(kinds) - 0.5))
     ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(names))
 
-# %% ../nbs/39_evaluation.ipynb #718de7a5
+# %% ../nbs/39_evaluation.ipynb #722b4924
 def calibration_scores(evaluation: Evaluation) -> dict[str, Any]:
-    "Calibration error and logarithmic loss of the headline's held-out answers, and how the class sets did."
+    "Calibration error and loss of the headline's held-out answers, what a perfect model's would be, and the sets."
     place, weight = _places_and_weights(evaluation)
     out: dict[str, Any] = {"split": evaluation.headline.held_out}
     for name, proba in (("before", evaluation.said.vote), ("after", evaluation.said.proba)):
         out[f"ece_{name}"] = round(reliability(proba, place, weight).error, 6)
         out[f"log_loss_{name}"] = round(log_loss(proba, place, weight), 6)
+    out["ece_by_chance"] = round(error_by_chance(evaluation.said.proba, evaluation.field), 6)
     sets = evaluation.said.sets
     if sets.any():
         held = sets[np.arange(len(place)), place]

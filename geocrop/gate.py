@@ -154,12 +154,13 @@ def _rule_calibration(metrics: Mapping[str, Any], rules: Gate) -> Judged:
         [_number(metrics, "calibration", f"{kind}_{when}") for when in ("before", "after")]
         for kind in ("ece", "log_loss")
     )
+    limit = max(rules.max_ece, _number(metrics, "calibration", "ece_by_chance"))
     worse = after > before and loss_after > loss_before
-    passed = after <= rules.max_ece and not worse
+    passed = after <= limit and not worse
     return Judged(
         "calibration",
         f"error {before:.3f} -> {after:.3f}, log loss {loss_before:.3f} -> {loss_after:.3f}",
-        f"error {rules.max_ece:.3f} or less, not worse than before",
+        f"error {limit:.3f} or less, not worse than before",
         passed,
         "" if passed else "Look at the reliability diagram; a class with few fields cannot be calibrated by itself.",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from evaluated import ROOT, evaluate, project, scores
 from hypothesis import given
@@ -50,6 +51,11 @@ def test_good_scores_pass_every_rule():
         ({"by_block__random forest": {"macro_f1": 0.861, "low": 0.8, "high": 0.9}}, ["baseline"]),
         ({"calibration__ece_after": 0.05}, []),
         ({"calibration__ece_after": 0.051}, ["calibration"]),
+        (
+            {"calibration__ece_after": 0.09, "calibration__ece_by_chance": 0.09},
+            [],
+        ),  # few fields: a perfect model's luck
+        ({"calibration__ece_after": 0.09, "calibration__ece_by_chance": 0.08}, ["calibration"]),
         ({"calibration__ece_before": 0.01}, []),  # a larger error, but a smaller log loss
         ({"calibration__log_loss_after": 0.8}, []),  # a larger log loss, but a smaller error
         ({"calibration__ece_before": 0.01, "calibration__log_loss_after": 0.8}, ["calibration"]),
@@ -246,44 +252,25 @@ def test_the_tiny_classes_of_herault_do_not_pass_in_silence():
 
 
 def test_iris_goes_through_the_same_gate():
-    "Four features and a legend of its own; flowers in groups of five are held out together."
+    "Four features and a legend of its own; flowers in groups of five stand on a line, and are held out together."
     from sklearn.datasets import load_iris
 
-    from geocrop.accuracy import confusion, cross_validate, interval, overall
-    from geocrop.accuracy import scores as class_scores
     from geocrop.ensemble import Ensemble, RandomForest
+    from geocrop.evaluation import evaluate, metrics
 
     iris = load_iris()
     legend = Legend.of([{"id": i + 1, "name": str(n), "colour": "#000000"} for i, n in enumerate(iris.target_names)])
-    X, y, patch = iris.data.astype("float32"), iris.target + 1, np.arange(150) // 5
+    X, patch = iris.data.astype("float32"), np.arange(150) // 5
+    table = pd.DataFrame({"class_id": iris.target + 1, "field_id": patch, "x": 100.0 * patch + 50, "y": 0.0})
     models = {
-        "ensemble": lambda: Ensemble(legend, features=iris.feature_names, rounds=100, threads=1),
+        "ensemble": lambda: Ensemble(legend, features=iris.feature_names, rounds=40, threads=1),
         "random forest": lambda: RandomForest(legend, features=iris.feature_names, trees=50, threads=1),
     }
-    by_block, answers = {}, {}
-    for name, make in models.items():
-        mapped, proba = answers[name] = cross_validate(X, y, patch % 5, make, groups=patch)
-        matrix = confusion(y, mapped, legend.ids)
-        low, high = interval(y, mapped, patch, legend.ids, statistic=overall, draws=200)
-        by_block[name] = {"overall": float(overall(matrix)), "overall_low": low, "overall_high": high}
-    mapped, proba = answers["ensemble"]
-    each = class_scores(confusion(y, mapped, legend.ids), legend)
-    sure, right = proba.max(axis=1), mapped == y
-    bins = np.minimum((sure * 10).astype(int), 9)
-    ece = sum(abs(right[bins == b].mean() - sure[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
-    loss = float(-np.log(proba[np.arange(150), y - 1]).mean())
-    page = {
-        "headline": {"split": "block", "model": "ensemble", **by_block["ensemble"]},
-        "by_block": by_block,
-        "calibration": {
-            "split": "block", "ece_before": ece, "ece_after": ece, "log_loss_before": loss, "log_loss_after": loss,
-        },
-        "classes": {name: {"f1": f1, "fields": 10} for name, f1 in zip(each.names, each.f1, strict=True)},
-    }  # fmt: skip
+    asked = evaluate(table, X, legend, models, block_m=100, draws=200, origins=1, trees=20)
+    page = metrics(asked, {"cost": {"trees": 1, "nodes": 1}, "table_sha256": ""})
     verdict = judge(page, Gate(at_least=0.9))
     assert verdict.passed, "\n".join(verdict.lines())
-    shuffled = float((np.random.default_rng(0).permutation(y) == mapped).mean())  # a third, as labels drawn by lot give
-    page["headline"]["overall"] = shuffled
+    page["headline"]["overall"] = page["by_block"]["shuffled field labels"]["overall"]  # labels drawn by lot
     assert judge(page, Gate(at_least=0.9)).stopped_by == ["score", "baseline"]
 
 

@@ -21,6 +21,7 @@ GOOD: dict[str, Any] = {  # what an evaluation writes, of a model that passes ev
     "by_block": {"ensemble": _SCORE, "random forest": _FOREST},
     "calibration": {
         "split": "block", "ece_before": 0.05, "ece_after": 0.03, "log_loss_before": 0.7, "log_loss_after": 0.6,
+        "ece_by_chance": 0.04,
     },
     "classes": {
         "maize": {"f1": 0.9, "users": 0.9, "producers": 0.9, "pixels": 900, "fields": 110},
