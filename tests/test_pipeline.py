@@ -1,4 +1,4 @@
-"""The five stages as the pipeline runs them, on a small season of their own."""
+"""The stages as the pipeline runs them, on a small season of their own."""
 
 import json
 import shutil
@@ -16,15 +16,17 @@ from geocrop import cog, items, settings
 from geocrop.store import sha256
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("01_items", "02_features", "03_train", "04_evaluate", "05_export")
+STAGES = ("01_items", "02_features", "03_train", "04_evaluate", "gate", "05_export")
 
 
 def run(name: str, folder: Path) -> None:
-    "Run a stage notebook."
+    "Run a stage: a notebook, or the gate."
     notebook = ROOT / f"nbs/pipelines/{name}.ipynb"
-    command = [sys.executable, "-m", "geocrop_papermill", notebook, f"reports/{name}.ipynb"]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
-    assert ran.returncode == 0, ran.stderr
+    words = ["geocrop.cli", "gate", "--folder", "."]
+    if name != "gate":
+        words = ["geocrop_papermill", str(notebook), f"reports/{name}.ipynb"]
+    ran = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=400)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, season: Path) -> Path:
 
         part = GeoBox((256, 256), truth.window_transform(window), truth.crs)
     content["base"] |= {"name": "small", "area": part.extent.to_crs("EPSG:4326").json}
-    content["train"] |= {"rounds": 12, "learning_rate": 0.3}
-    content["evaluate"] |= {"folds": 3, "block_m": 400, "draws": 100}
+    content["train"] |= {"rounds": 12, "learning_rate": 0.3, "block_m": 400}
+    content["evaluate"] |= {"folds": 3, "draws": 100, "origins": 1}
+    content["gate"] = {"metric": "macro_f1", "at_least": 0.4, "max_ece": 0.3, "min_class_f1": 0.1, "min_fields": 12}
+    content["export"] |= {"survey_units": 200, "survey_minimum": 15, "surveys": 40}
     content["features"] |= {"per_field": 5}
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     (folder / "settings.ini").write_text((ROOT / "settings.ini").read_text().replace("data/season", str(season)))
@@ -51,12 +55,42 @@ def project(tmp_path_factory: pytest.TempPathFactory, season: Path) -> Path:
 def test_every_accuracy_is_quoted_with_split_sample_size_and_interval(project: Path):
     found = json.loads((project / "reports/metrics.json").read_text())
     assert found["headline"]["split"] == "block"
-    assert {k: v for k, v in found["headline"].items() if k != "split"} == found["by_block"]["ensemble"]
-    for split in ("by_block", "by_field", "by_random"):
+    quoted = {k: v for k, v in found["headline"].items() if k not in ("split", "model")}
+    assert quoted == found["by_block"]["ensemble"] and found["headline"]["model"] == "ensemble"
+    for split in ("by_block", "by_field", "by_knndm", "by_random"):
+        assert list(found[split]) == ["ensemble", "random forest", "coordinates only", "shuffled field labels"]
         for score in found[split].values():
             assert 0 <= score["low"] <= score["macro_f1"] <= score["high"] <= 1
+            assert 0 <= score["overall_low"] <= score["overall"] <= score["overall_high"] <= 1
             assert score["pixels"] > score["fields"] > 50
     assert found["by_random"]["ensemble"]["macro_f1"] > found["by_block"]["ensemble"]["macro_f1"]
+    chance = {split: found[split]["shuffled field labels"]["macro_f1"] for split in ("by_block", "by_random")}
+    assert chance["by_block"] < 0.3 < chance["by_random"]  # what labels that mean nothing score: the leak
+
+
+def test_the_hectares_are_estimated_and_hold_the_truth(project: Path, season: Path):
+    from odc.geo.geobox import GeoBox
+
+    page = json.loads((project / "results/map.stats.json").read_text())
+    with rasterio.open(project / "results/map.tif") as tif:
+        truth = cog.read_on(season / "truth/class.tif", GeoBox(tif.shape, tif.transform, tif.crs))
+        seen = tif.read(1) != 255
+    names = dict(zip(settings.legend(project).names, settings.legend(project).ids, strict=True))
+    rows = [row for row in page["survey"]["classes"] if row["ha"] is not None]
+    held = [row["low"] <= ((truth == names[row["class"]]) & seen).sum() / 100 <= row["high"] for row in rows]
+    assert len(rows) > 5 and sum(held) >= len(held) - 2
+    assert page["survey"]["overall"]["low"] < page["survey"]["overall"]["value"] < page["survey"]["overall"]["high"]
+
+
+def test_a_gate_that_stops_leaves_nothing_to_go_on_with(project: Path):
+    stopped = project.with_name("stopped")
+    shutil.copytree(project, stopped)
+    content = yaml.safe_load((stopped / "params.yaml").read_text())
+    content["gate"]["at_least"] = 0.99
+    (stopped / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(AssertionError, match="stopped by score"):
+        run("gate", stopped)
+    assert not (stopped / "reports/gate.json").exists()
 
 
 def test_the_map_is_a_valid_cog_with_colours_and_a_stac_item(project: Path):
@@ -64,14 +98,15 @@ def test_the_map_is_a_valid_cog_with_colours_and_a_stac_item(project: Path):
     cog.check(path)
     legend = settings.legend(project)
     with rasterio.open(path) as tif:
-        assert tif.descriptions == ("class", "confidence", "margin", "clear_days")
-        assert (tif.dtypes, tif.nodata, tif.shape) == (("uint8",) * 4, 255, (256, 256))
+        assert tif.descriptions == ("class", "confidence", "margin", "clear_days", "applicable")
+        assert (tif.dtypes, tif.nodata, tif.shape) == (("uint8",) * 5, 255, (256, 256))
         assert {c.id: tif.colormap(1)[c.id][:3] for c in legend.classes} == legend.rgb()
-        classes, confidence, margin, days = tif.read()
+        classes, confidence, margin, days, applicable = tif.read()
         tags = tif.tags()
     seen = classes != 255
     assert seen.mean() > 0.95 and set(np.unique(classes[seen])) <= set(legend.ids)
     assert confidence[seen].max() <= 100 and (margin[seen] <= confidence[seen]).all() and (days[seen] >= 3).all()
+    assert set(np.unique(applicable[seen])) == {0, 1} and applicable[seen].mean() > 0.7
     item = pystac.Item.from_file(project / "results/map.json")
     assert item.assets["map"].extra_fields["file:checksum"] == "1220" + sha256(path)
     assert item.properties["geocrop:model_sha256"] == tags["GEOCROP_MODEL_SHA256"]
@@ -96,8 +131,13 @@ def test_a_stage_run_again_leaves_the_same_bytes(project: Path):
         "01_items": ["results/items.json", "reports/01_items.ipynb"],
         "02_features": ["results/features.parquet", "reports/02_features.ipynb"],
         "03_train": ["results/model", "reports/03_train.ipynb"],
-        "05_export": ["results/map.tif", "results/map.json", "reports/figures/map.png", "reports/05_export.ipynb"],
-    }
+        "04_evaluate": ["reports/metrics.json", "reports/classes.csv", "reports/04_evaluate.ipynb"],
+        "gate": ["reports/gate.json"],
+        "05_export": [
+            "results/map.tif", "results/map.json", "results/map.stats.json", "reports/figures/map.png",
+            "reports/05_export.ipynb",
+        ],
+    }  # fmt: skip
     for name, paths in outputs.items():
         for path in paths:
             shutil.rmtree(again / path) if (again / path).is_dir() else (again / path).unlink()
@@ -124,12 +164,12 @@ def test_the_run_is_filed_once_in_mlflow(project: Path):
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow import MlflowClient
 
-    run("04_evaluate", project)
+    run("gate", project)
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     runs = client.search_runs([e.experiment_id for e in client.search_experiments() if e.name == "geocrop"])
     assert len(runs) == 1
     found = json.loads((project / "reports/metrics.json").read_text())["headline"]
-    assert abs(runs[0].data.metrics["block.ensemble.macro_f1"] - found["macro_f1"]) < 1e-6
+    assert abs(runs[0].data.metrics["headline.macro_f1"] - found["macro_f1"]) < 1e-6
     assert runs[0].data.params["train.rounds"] == "12"
 
 
