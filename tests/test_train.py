@@ -28,8 +28,8 @@ def train(table: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_table_of_others(flowers: Path):
     names = load_iris().feature_names
-    words = ("--out", "model", "--features", ",".join(names), "--class-column", "species", "--rounds", "15", "--folds", "3")
-    ran = train(flowers, *words, "--group-column", "plot", "--block-m", "100", "--json")
+    columns = ("--features", ",".join(names), "--class-column", "species", "--group-column", "plot")
+    ran = train(flowers, "--out", "model", *columns, "--block-m", "100", "--rounds", "15", "--folds", "3", "--json")
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
     assert told["held out"] == "blocks, 150 rows of 30 groups"
