@@ -14,7 +14,8 @@ from mlflow_server import Server, serve
 from postgres import binaries
 
 from geocrop import cli, tracking
-from geocrop.ensemble import Ensemble, bundle_sha256
+from geocrop.bundle import bundle_sha256
+from geocrop.ensemble import Ensemble
 from geocrop.schema import FEATURE_ORDER_V1, ModelError, StoreError
 
 NAME = "zimbabwe_embedded"
