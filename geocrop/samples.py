@@ -18,6 +18,7 @@ import pandas as pd
 import shapely
 from odc.geo.geobox import GeoBox
 
+from .calibration import one_per_field
 from .labels import numbered, some_of
 from .schema import FEATURE_ORDER_V1, SampleError
 from .store import publish, read_bytes
@@ -269,7 +270,7 @@ def field_weights(
     table: pd.DataFrame,  # field_id, one row per pixel
 ) -> np.ndarray:  # float64 (n,), mean 1
     "Weight of each row with which all fields weigh the same: the design effect of Kish (1965) with full correlation."
-    weight = 1 / table.groupby("field_id")["field_id"].transform("size").to_numpy("float64")
+    weight = one_per_field(table["field_id"])
     return weight / weight.mean()
 
 # %% ../nbs/30_samples.ipynb #49b05aaf
