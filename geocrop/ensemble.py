@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import io
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -477,16 +478,16 @@ def _native_members(folder: Path, files: Mapping[str, bytes]) -> dict[str, Any]:
     }
 
 # %% ../nbs/31_ensemble.ipynb #3ff505f9
-class _Model:
+class _Model(ABC):
     "What every model of a map has: a legend, features in their order, and one class for each row."
 
     legend: Legend  # Classes of the map; probability columns follow it
     features: tuple[str, ...]  # Names of the columns of X, in order
     seen: tuple[int, ...] = ()  # Classes seen in training, in legend order; empty before fit
 
+    @abstractmethod
     def predict_proba(self, X: Any) -> np.ndarray:
         "Probabilities, float32 (n, classes of the legend)."
-        raise NotImplementedError
 
     def predict(
         self,
