@@ -165,7 +165,7 @@ MEMBERS: dict[str, str] = {
 
 
 class _Table(NamedTuple):
-    "What a booster learns from, or is held against."
+    "What a booster learns from."
 
     X: NDArray[np.float32]  # (n, features)
     place: NDArray[np.integer]  # Place of each row's class among the seen, (n,)
