@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from .calibration import class_sets
 from .ensemble import most_likely
 from .schema import Legend, SampleError
 
@@ -227,10 +228,12 @@ def cross_validate(
             empty = np.zeros((len(y), len(ids)), dtype="float32")
             found = OutOfFold(np.zeros(len(y), dtype="uint8"), empty, empty.copy(), empty.astype(bool))
         where = np.ix_(held, [ids.index(c) for c in own])
-        found.proba[where] = model.predict_proba(X[held])
-        found.vote[where] = model.vote_proba(X[held]) if hasattr(model, "vote_proba") else found.proba[where]
+        if hasattr(model, "proba_and_vote"):
+            found.proba[where], found.vote[where] = model.proba_and_vote(X[held])
+        else:
+            found.proba[where] = found.vote[where] = model.predict_proba(X[held])
         if getattr(model, "thresholds", None):
-            found.sets[where] = model.class_sets(X[held])  # type: ignore[attr-defined]
+            found.sets[where] = class_sets(found.proba[where], model.limits)  # type: ignore[attr-defined]
         found.classes[held] = most_likely(found.proba[held], ids)
     assert found is not None  # there are two folds or more
     return found

@@ -622,26 +622,32 @@ class Ensemble(_Model):
         "Probabilities of each booster for itself, columns as in predict_proba."
         return {name: _spread(p, self.seen, self.legend) for name, p in self._said(X).items()}
 
+    def proba_and_vote(
+        self,
+        X: Any,  # float32 (n, features), NaN = missing
+    ) -> tuple[np.ndarray, np.ndarray]:  # As predict_proba and as vote_proba give them
+        "Calibrated probabilities and the vote before calibration, of one prediction."
+        vote = self._vote(self._said(X))
+        proba = self.calibration.apply(vote) if self.calibration else vote
+        return _spread(proba, self.seen, self.legend), _spread(vote, self.seen, self.legend)
+
     def vote_proba(
         self,
         X: Any,  # float32 (n, features), NaN = missing
     ) -> np.ndarray:  # float32 (n, classes), columns as in predict_proba
         "Weighted mean of the three probabilities, before calibration."
-        return _spread(self._vote(self._said(X)), self.seen, self.legend)
+        return self.proba_and_vote(X)[1]
 
     def predict_proba(
         self,
         X: Any,  # float32 (n, features), NaN = missing
     ) -> np.ndarray:  # float32 (n, classes of the legend); 0 for a class never seen, NaN for a row without any feature
         "Calibrated probabilities; where nothing was held out, the vote."
-        vote = self._vote(self._said(X))
-        return _spread(self.calibration.apply(vote) if self.calibration else vote, self.seen, self.legend)
+        return self.proba_and_vote(X)[0]
 
-    def class_sets(
-        self,
-        X: Any,  # float32 (n, features), NaN = missing
-    ) -> np.ndarray:  # bool (n, classes of the legend): the class cannot be excluded
-        "Conformal sets that hold the true class for the stated share of new fields; ModelError without held-out rows."
+    @property
+    def limits(self) -> tuple[float, ...]:
+        "Least probability of each class of the legend in a set; inf: never seen. ModelError without held-out rows."
         if self.thresholds is None:
             raise ModelError(
                 f"Model {self.name}",
@@ -649,9 +655,16 @@ class Ensemble(_Model):
                 expected="a model that was fitted with inner folds",
                 remedy="Fit with inner_folds of 2 or more.",
             )
-        limits = np.full(len(self.legend.ids), np.inf)  # a class that was never seen is in no set
-        limits[[self.legend.ids.index(c) for c in self.seen]] = self.thresholds
-        return class_sets(self.predict_proba(X), limits.tolist())
+        of = dict(zip(self.seen, self.thresholds, strict=True))
+        return tuple(of.get(c, np.inf) for c in self.legend.ids)
+
+    def class_sets(
+        self,
+        X: Any,  # float32 (n, features), NaN = missing
+    ) -> np.ndarray:  # bool (n, classes of the legend): the class cannot be excluded
+        "Conformal sets that hold the true class for the stated share of new fields; ModelError without held-out rows."
+        limits = self.limits  # before rows are asked in vain
+        return class_sets(self.predict_proba(X), limits)
 
     @property
     def cost(self) -> dict[str, int]:
