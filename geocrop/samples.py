@@ -19,9 +19,9 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from .calibration import one_per_field
-from .labels import numbered, some_of
+from .labels import numbered, read_frame, some_of
 from .schema import FEATURE_ORDER_V1, SampleError
-from .store import publish, read_bytes
+from .store import publish
 
 # %% ../nbs/30_samples.ipynb #a638391c
 def _pixel_space(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
@@ -223,7 +223,7 @@ def load_table(
 ) -> tuple[pd.DataFrame, np.ndarray]:  # field_id, class_id, all columns but the features; these, float32 (n, features)
     "Read a training table, ours or anybody's; names of classes and groups become 1, 2, ... in sorted order."
     name = Path(href).name
-    table = _read_table(href, name)
+    table = read_frame(href, f"Training table {name}", TABLES)
     said = [class_column, *([group_column] if group_column else [])]
     lost = [column for column in (*said, *features) if column not in table.columns]
     told = [column for column in said if column in features]
@@ -243,27 +243,6 @@ def load_table(
     ids = {"field_id": groups, "class_id": table[class_column]}
     rest = table.drop(columns=list(features))
     return rest.assign(**{key: numbered(values, f"Training table {name}") for key, values in ids.items()}), X
-
-
-def _read_table(href: str | Path, name: str) -> pd.DataFrame:
-    reader = TABLES.get(Path(href).suffix.lower())
-    if reader is None:
-        raise SampleError(
-            f"Training table {name}",
-            found=f"suffix {Path(href).suffix!r}",
-            expected=some_of(TABLES),
-            remedy="Write it as Parquet or CSV.",
-        )
-    data = read_bytes(href)
-    try:
-        return reader(io.BytesIO(data))
-    except (ValueError, OSError) as error:
-        raise SampleError(
-            f"Training table {name}",
-            found=f"a file that cannot be read ({(str(error).splitlines() or ['empty'])[0]})",
-            expected="Parquet or CSV",
-            remedy="Make the table again.",
-        ) from None
 
 # %% ../nbs/30_samples.ipynb #178d9102
 def field_weights(
