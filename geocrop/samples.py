@@ -26,16 +26,7 @@ from .store import publish
 # %% ../nbs/30_samples.ipynb #a638391c
 def _pixel_space(shape: shapely.Geometry, geobox: GeoBox) -> shapely.Geometry:
     "A geometry in pixel coordinates: pixel (row, col) covers col..col+1, row..row+1."
-    inverse = ~geobox.transform
-    return shapely.transform(
-        shape,
-        lambda xy: np.column_stack(
-            [
-                inverse.a * xy[:, 0] + inverse.b * xy[:, 1] + inverse.c,
-                inverse.d * xy[:, 0] + inverse.e * xy[:, 1] + inverse.f,
-            ]
-        ),
-    )
+    return shapely.transform(shape, lambda x, y: ~geobox.transform @ (x, y), interleaved=False)
 
 
 def _centres_inside(shape: shapely.Geometry, geobox: GeoBox) -> np.ndarray:
@@ -150,14 +141,13 @@ def sample_pixels(
             remedy="Lower inner_buffer_m, or look at labels that overlap.",
         )
     table = _capped(agreed, per_field, seed)
-    col, row = table["col"] + 0.5, table["row"] + 0.5
-    grid = geobox.transform
+    x, y = geobox.transform @ (table["col"] + 0.5, table["row"] + 0.5)
     table = pd.DataFrame(
         {
             "row": table["row"].astype("int32"),
             "col": table["col"].astype("int32"),
-            "x": grid.a * col + grid.b * row + grid.c,
-            "y": grid.d * col + grid.e * row + grid.f,
+            "x": x,
+            "y": y,
             "field_id": table["field_id"].astype("int64"),
             "class_id": table["class_id"].astype("int64"),
         }
