@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
 
 from .schema import ModelError
 
@@ -133,6 +132,8 @@ def tempered_loss(
     weight: Any = None,  # Weight of each row, (n,)
 ) -> float:  # Nats
     "Logarithmic loss after the best common temperature (Guo et al. 2017): what is left if being too sure is mended."
+    from scipy.optimize import minimize_scalar  # here: only fitting needs it
+
     found = minimize_scalar(
         lambda cold: log_loss(softmax(scores * np.exp(cold)), place, weight),
         bounds=(-4, 4),
@@ -215,6 +216,8 @@ def calibrate(
     weight: Any,  # Weight of each row, (n,); one_per_field, so that a field is one observation
 ) -> Calibration:
     "Fit scale and shift of each class by penalised logarithmic loss. Guo et al. 2017; Kull et al. 2019"
+    from scipy.optimize import minimize  # here: only fitting needs it
+
     proba, place, weight = _checked(proba, place, weight)
     logs, k = np.log(np.maximum(proba, FLOOR)), proba.shape[1]
     truth, spread = np.eye(k)[place], np.repeat([1.0, OWN_SCALE, 1.0], [1, k, k])

@@ -32,7 +32,6 @@ from geocrop.calibration import (
     tempered_loss,
     vote_weights,
 )
-from .samples import grouped_folds
 from .schema import CLASS_NODATA, FEATURE_ORDER_V1, GeocropError, Legend, ModelError
 
 # %% ../nbs/31_ensemble.ipynb #27a5c800
@@ -307,6 +306,8 @@ def _held_out(
 
 
 def _inner_folds(rows: _Rows, place: NDArray[np.integer], hyper: Mapping[str, Any]) -> NDArray[np.int64]:
+    from geocrop.samples import grouped_folds  # here: it brings geopandas, and only fitting needs it
+
     units = len(np.unique(rows.block))
     if units < hyper["inner_folds"]:
         raise ModelError(
