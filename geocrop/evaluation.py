@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from .accuracy import OutOfFold, balanced_accuracy, confusion, cross_validate, interval, overall, scores
+from .accuracy import OutOfFold, balanced_accuracy, confusion, cross_validate, interval, overall, places, scores
 from .calibration import error_by_chance, log_loss, one_per_field, plot_reliability, reliability
 from .ensemble import RandomForest
 from .knndm import knndm
@@ -241,8 +241,7 @@ def calibration_scores(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _places_and_weights(evaluation: Evaluation) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    ids = list(evaluation.legend.ids)
-    return np.array([ids.index(c) for c in evaluation.reference]), one_per_field(evaluation.field)
+    return places(evaluation.reference, evaluation.legend.ids, "Reference"), one_per_field(evaluation.field)
 
 
 def plot_calibration(
