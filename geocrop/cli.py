@@ -99,7 +99,7 @@ def map_(args: argparse.Namespace) -> dict[str, Any]:
         grid(found),
         args.out,
         min_clear=features.min_clear,
-        mask=Mask(features.dilation_m, tuple(features.clear_scl)),
+        mask=Mask.of(features),
         window_px=params("export").window_px,
         threads=base.threads,
         progress=_bar("map"),

@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .schema import CLEAR_SCL, RESOLUTION_M, SCL, CubeError
+from .settings import Features
 
 # %% ../nbs/12_clouds.ipynb #752e6f10
 @njit(cache=True, nogil=True)
@@ -76,6 +77,14 @@ class Mask:
                 remedy="4, 5, 6, 7 is the definition of the features.",
             )
         object.__setattr__(self, "clear_scl", tuple(sorted(int(c) for c in listed)))
+
+    @classmethod
+    def of(
+        cls,
+        chosen: Features,  # Section of params.yaml
+    ) -> "Mask":
+        "The mask of a project."
+        return cls(chosen.dilation_m, tuple(chosen.clear_scl))
 
     @property
     def reach_px(self) -> int:

@@ -668,6 +668,11 @@ class Ensemble(_Model):
         return class_sets(self.predict_proba(X), limits)
 
     @property
+    def bundle_sha256(self) -> str:
+        "Identity of the bundle that was read; empty where none was."
+        return self._stored.sha256 if self._stored else ""
+
+    @property
     def cost(self) -> dict[str, int]:
         "What a pixel costs: trees, and the questions in them (nodes), of the members that have a vote."
         trees = [READERS[name](booster) for name, booster in self.members.items() if self.vote[name] > 0]

@@ -18,10 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from .accuracy import OutOfFold, balanced_accuracy, confusion, cross_validate, interval, overall, scores
+from .accuracy import OutOfFold, balanced_accuracy, confusion, cross_validate, interval, overall, places, scores
 from .calibration import error_by_chance, log_loss, one_per_field, plot_reliability, reliability
 from .ensemble import RandomForest
-from .knndm import knndm
+from .knndm import Matching, knndm
 from .samples import block_origins, fold_units, folds, shuffled_field_labels
 from .schema import CLASS_NODATA, Legend
 from .store import publish
@@ -62,6 +62,7 @@ class Evaluation:
     field: NDArray[np.integer]  # Field of every pixel, shape (n,)
     said: OutOfFold  # What the headline's model said of them while they were held out
     origins: tuple[float, ...]  # Macro F1 of the baseline with blocks from other origins
+    matching: Matching | None  # The folds of knndm, and how well they match the map; None: it was not asked
 
     @property
     def headline(self) -> SplitScore:
@@ -85,21 +86,21 @@ class _Entrant:
 
 
 def _controls(
-    table: pd.DataFrame, X: NDArray[np.float32], legend: Legend, trees: int, seed: int
+    table: pd.DataFrame, X: NDArray[np.float32], legend: Legend, trees: int, seed: int, *, placed: bool
 ) -> dict[str, _Entrant]:
-    "Two random forests that cannot know any crop."
+    "Two random forests that cannot know any crop; without places one."
     columns = tuple(f"feature_{number}" for number in range(X.shape[1]))
 
     def forest(features: tuple[str, ...]) -> Callable[[], Any]:
         return lambda: RandomForest(legend, features=features, trees=trees, seed=seed)
 
     shuffled = _Entrant(forest(columns), X, shuffled_field_labels(table, seed=seed), False)
-    if not {"x", "y"} <= set(table.columns):
+    if not placed:
         return {"shuffled field labels": shuffled}
     place = table[["x", "y"]].to_numpy()
     place = (place - place.mean(axis=0)).astype("float32")
-    placed = _Entrant(forest(("x", "y")), place, table.class_id.to_numpy(), False)
-    return {"coordinates only": placed, "shuffled field labels": shuffled}
+    coordinates = _Entrant(forest(("x", "y")), place, table.class_id.to_numpy(), False)
+    return {"coordinates only": coordinates, "shuffled field labels": shuffled}
 
 
 def evaluate(
@@ -122,7 +123,13 @@ def evaluate(
     told = {"groups": field} | ({} if weight is None else {"sample_weight": weight})
     told |= {"blocks": fold_units(table, "block", block_m=block_m)} if placed else {}
     entrants = {name: _Entrant(make, X, y, True) for name, make in models.items()}
-    entrants |= _controls(table, X, legend, trees, seed)
+    entrants |= _controls(table, X, legend, trees, seed, placed=placed)
+    plain = ("block", "field", "random") if placed else ("field", "random")
+    fold_of = {kind: folds(table, kind, n=n, block_m=block_m, seed=seed) for kind in plain}
+    matching = None
+    if placed and prediction_xy is not None:
+        matching = knndm(table[["x", "y"]].to_numpy(), prediction_xy, n, groups=field, classes=y, seed=seed)
+        fold_of["knndm"] = matching.fold
 
     def ask(entrant: _Entrant, fold: NDArray[np.integer], *, leaks: bool = False) -> OutOfFold:
         return cross_validate(
@@ -130,12 +137,9 @@ def evaluate(
         )
 
     splits, headline = [], None
-    for kind in KINDS:
-        if (kind == "block" and not placed) or (kind == "knndm" and (not placed or prediction_xy is None)):
-            continue
-        fold = _folds(table, kind, n, block_m, prediction_xy, seed)
+    for kind in [kind for kind in KINDS if kind in fold_of]:
         for name, entrant in entrants.items():
-            said = ask(entrant, fold, leaks=kind == "random")
+            said = ask(entrant, fold_of[kind], leaks=kind == "random")
             headline = headline or said
             splits.append(_score(name, kind, entrant.y, said.classes, field, legend, draws, seed))
     baseline = list(models)[-1]
@@ -145,22 +149,7 @@ def evaluate(
         mapped = ask(entrants[baseline], fold).classes
         moved.append(scores(confusion(y, mapped, legend.ids), legend).macro_f1)
     assert headline is not None
-    return Evaluation(legend, tuple(splits), y, field, headline, tuple(moved))
-
-
-def _folds(
-    table: pd.DataFrame, kind: str, n: int, block_m: float, prediction_xy: NDArray[np.float64] | None, seed: int
-) -> NDArray[np.int64]:
-    if kind != "knndm" or prediction_xy is None:
-        return folds(table, kind, n=n, block_m=block_m, seed=seed)
-    return knndm(
-        table[["x", "y"]].to_numpy(),
-        prediction_xy,
-        n,
-        groups=table.field_id.to_numpy(),
-        classes=table.class_id.to_numpy(),
-        seed=seed,
-    ).fold
+    return Evaluation(legend, tuple(splits), y, field, headline, tuple(moved), matching)
 
 
 def _score(
@@ -241,8 +230,7 @@ def calibration_scores(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _places_and_weights(evaluation: Evaluation) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    ids = list(evaluation.legend.ids)
-    return np.array([ids.index(c) for c in evaluation.reference]), one_per_field(evaluation.field)
+    return places(evaluation.reference, evaluation.legend.ids, "Reference"), one_per_field(evaluation.field)
 
 
 def plot_calibration(

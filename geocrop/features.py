@@ -13,16 +13,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from .cube import season_days
 from .indices import INDICES, index_stack, reflectance
 from .kernels import SMOOTHING, features_v1, to_nodes, usable
 from .schema import FEATURE_BANDS, FEATURE_ORDER_V1, NODE_DAYS, THIRDS, CubeError, Season
 
 # %% ../nbs/22_features.ipynb #bfff340e
-def _days(cube: xr.Dataset, season: Season) -> NDArray[np.int64]:
-    "Day since the season's start of every observation."
-    return (cube.time.values.astype("datetime64[D]") - np.datetime64(season.first)).astype(np.int64)
-
-
 def season_features(
     cube: xr.Dataset,  # As cube.load_cube gives it; in memory or lazy
     season: Season,  # Its first day is day 0
@@ -38,7 +34,7 @@ def season_features(
             expected="the bands of the features and SCL",
             remedy="Use cube.load_cube.",
         )
-    days, scale, offset = _days(cube, season), cube.scale.values, cube.offset.values
+    days, scale, offset = season_days(cube, season), cube.scale.values, cube.offset.values
 
     def block(*arrays: NDArray) -> NDArray[np.float32]:
         dn, scl = np.stack(arrays[:-1], 1), arrays[-1]
@@ -85,7 +81,7 @@ def pixel_season(
             remedy=f"Give metres in {cube.attrs.get('crs', 'the grid of the cube')}, not degrees.",
         )
     pixel = cube.sel(x=[x], y=[y], method="nearest").stack(pixel=("y", "x"))
-    days = _days(cube, season)
+    days = season_days(cube, season)
     order = np.argsort(days, kind="stable")
     dn = np.stack([pixel[name].values for name in FEATURE_BANDS], 1)[order]
     scl, scale, offset = pixel.SCL.values[order], cube.scale.values[order, None], cube.offset.values[order, None]

@@ -28,8 +28,7 @@ def map_pixels(
     step = next(s for s in count(1) if math.prod(math.ceil(size / s) for size in geobox.shape) <= most)
     rows, cols = (np.arange(min(step // 2, size - 1), size, step) + 0.5 for size in geobox.shape)
     row, col = (axis.ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
-    grid = geobox.transform
-    return np.column_stack([grid.a * col + grid.b * row + grid.c, grid.d * col + grid.e * row + grid.f])
+    return np.column_stack(geobox.transform @ (col, row))
 
 
 def _from_map(xy: NDArray[np.float64], xy_prediction: NDArray[np.float64]) -> NDArray[np.float64]:

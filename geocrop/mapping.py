@@ -19,7 +19,6 @@ from odc.geo.geom import Geometry
 
 from . import cog
 from .applicability import APPLICABLE, Applicability
-from .bundle import bundle_sha256
 from .clouds import V1_MASK, Mask
 from .ensemble import Ensemble
 from .forest import Forest
@@ -100,7 +99,7 @@ def map_area(
         "GEOCROP_VERSION": version("geocrop"),
         "GEOCROP_CODE_SHA256": code_sha256("geocrop.mapping"),
         "GEOCROP_MODEL": model.name,
-        "GEOCROP_MODEL_SHA256": bundle_sha256(bundle),
+        "GEOCROP_MODEL_SHA256": model.bundle_sha256,
         "GEOCROP_FEATURES_SHA256": FEATURE_ORDER_V1_SHA256,
         "GEOCROP_SEASON": f"{season.year} {season.first} {season.last}",
         "GEOCROP_ITEMS_SHA256": items.sha256,

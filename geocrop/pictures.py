@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from shapely.geometry import Point, shape
 
 from .clouds import V1_MASK, Mask
-from .cube import fetch
+from .cube import fetch, observed_on
 from .features import PixelSeason, pixel_season, plot_season
 from .indices import INDICES, reflectance
 from .items import Item, ItemList
@@ -70,9 +70,6 @@ class Chip:
     clear: NDArray[np.bool_]  # Where the ground counts, shape (y, x)
 
 
-def _days(cube: xr.Dataset) -> NDArray[np.datetime64]:
-    return cube.time.values.astype("datetime64[D]")
-
 
 def fuse_day(
     cube: xr.Dataset,  # In memory
@@ -81,7 +78,7 @@ def fuse_day(
     bands: Sequence[str] = FALSE_COLOUR,
 ) -> Chip:
     "One day as a picture: at each pixel the first clear scene, else the first that was seen."
-    here = np.flatnonzero(_days(cube) == day)
+    here = np.flatnonzero(observed_on(cube) == day)
     seen = np.all([cube[band].values[here] != DN_NODATA for band in bands], axis=0)
     rank = np.where(clear[here], 0, np.where(seen, 1, 2))
     first = rank.argmin(0)[None]  # of equal ones the first in item order
@@ -205,7 +202,7 @@ def plot_chips(
     if len(bands) != 3:
         raise CubeError("Bands", found=list(bands), expected="three", remedy=f"For example {FALSE_COLOUR}.")
     cube = _in_memory(cube, bands)
-    clear, days = clear_mask(cube, mask).values, _days(cube)
+    clear, days = clear_mask(cube, mask).values, observed_on(cube)
     chosen = _spread(days, clear, number) if dates is None else _asked(days, dates)
     chips = [fuse_day(cube, clear, day, bands) for day in chosen]
     limits = stretch(chips)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from .clouds import V1_MASK, Mask
-from .cube import fetch
+from .cube import fetch, observed_on, season_days
 from .schema import CLEAR_SCL, DN_NODATA, FEATURE_BANDS, SCL, CubeError, Season
 
 # %% ../nbs/17_quality.ipynb #b4f4cf69
@@ -55,7 +55,7 @@ def clear_days(
     clear: xr.DataArray,  # bool, dims time, y, x
 ) -> xr.DataArray:  # uint8, dims y, x; 254 stands for 254 and more
     "On how many different days a pixel was seen clearly."
-    days = clear.time.values.astype("datetime64[D]")
+    days = observed_on(clear)
 
     def count(seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
         number = np.zeros(seen.shape[1:], np.int32)
@@ -71,7 +71,7 @@ def longest_gap(
     season: Season,
 ) -> xr.DataArray:  # uint16, dims y, x; days, 0 to the length of the season
     "Most days of the season in a row without a clear view."
-    days = (clear.time.values.astype("datetime64[D]") - np.datetime64(season.first)).astype(int)
+    days = season_days(clear, season)
     length = season.day(season.last) + 1
 
     def count(seen: NDArray[np.bool_]) -> NDArray[np.uint16]:
@@ -173,7 +173,7 @@ def radiometry(
     "What each date's numbers say about its offset."
     cube = fetch(cube) if cube.chunks else cube
     clear = clear_mask(cube, mask).values.reshape(cube.sizes["time"], -1)
-    scl, dates = cube.SCL.values.reshape(clear.shape), cube.time.values.astype("datetime64[D]")
+    scl, dates = cube.SCL.values.reshape(clear.shape), observed_on(cube)
     enough_px = max(ENOUGH_PX, ENOUGH_SHARE * clear.shape[1])
     order, beside = _pairs(clear, dates, enough_px)
     rows: list[dict[str, Any]] = []

@@ -156,11 +156,6 @@ def plan(
     return Plan(legend.names, units, float(se["overall"][0]), tuple((se["areas"] * area.sum()).tolist()))
 
 # %% ../nbs/37_reference.ipynb #4e4874ec
-def _apply(grid: Any, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
-    "An affine transform of many points."
-    return grid.a * x + grid.b * y + grid.c, grid.d * x + grid.e * y + grid.f
-
-
 def draw(
     classes: NDArray[np.uint8],  # Mapped classes, shape (y, x); values outside the legend are not drawn
     geobox: GeoBox,  # Grid of the map, in a projected CRS with metres
@@ -192,7 +187,7 @@ def draw(
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "unit", np.arange(1, len(table) + 1))
     table["class_id"] = pd.array([None] * len(table), dtype="Int64")
-    x, y = _apply(geobox.transform, table.col.to_numpy() + 0.5, table.row.to_numpy() + 0.5)
+    x, y = geobox.transform @ (table.col.to_numpy() + 0.5, table.row.to_numpy() + 0.5)
     points = gpd.GeoSeries.from_xy(x, y, crs=geobox.crs.proj).to_crs(4326)
     return gpd.GeoDataFrame(table.astype({"row": "int32", "col": "int32", "stratum": "int64"}), geometry=points)
 
@@ -204,9 +199,8 @@ def mapped_at(
 ) -> NDArray[np.uint8]:  # Class at each point, (n,); 255 outside the map
     "What a map says where a survey was."
     points = survey.geometry.to_crs(geobox.crs.proj)
-    col, row = (
-        np.floor(v).astype("int64") for v in _apply(~geobox.transform, points.x.to_numpy(), points.y.to_numpy())
-    )
+    place = ~geobox.transform @ (points.x.to_numpy(), points.y.to_numpy())
+    col, row = (np.floor(axis).astype("int64") for axis in place)
     inside = (row >= 0) & (col >= 0) & (row < classes.shape[0]) & (col < classes.shape[1])
     found = np.full(len(points), CLASS_NODATA, np.uint8)
     found[inside] = classes[row[inside], col[inside]]
