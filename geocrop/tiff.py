@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock, local
+from time import monotonic, sleep
 from typing import IO, Any
 from urllib.parse import unquote, urlparse
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from obstore.store import HTTPStore, S3Store
 
 from .schema import StoreError
-from .store import PATIENCE, TIMEOUT, request_options, unsigned
+from .store import PATIENCE, RETRIES, TIMEOUT, request_options, unsigned
 
 # %% ../nbs/04_tiff.ipynb #f7fc6d0d
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # what it finds wrong becomes a StoreError here
@@ -240,7 +241,7 @@ class Archive:
             if is_remote(href):
                 place = urlparse(href)
                 store = self._store(place.scheme, place.netloc, place.query)
-                return memoryview(obstore.get_range(store, unquote(place.path).lstrip("/"), start=begin, length=size))
+                return _range(store, unquote(place.path).lstrip("/"), begin, size)
             # one buffer for each thread: new pages for every tile take as long as a tenth of the decoding
             if len(getattr(self._buffer, "bytes", b"")) < size:
                 self._buffer.bytes = bytearray(size)
@@ -265,6 +266,19 @@ class Archive:
                     else HTTPStore.from_url(f"{scheme}://{netloc}" + (f"?{query}" if query else ""), **how)
                 )
             return self._stores[key]
+
+
+def _range(store: HTTPStore | S3Store, path: str, begin: int, size: int) -> Data:
+    "A range of bytes; asked for again where an answer breaks off that has no ETag, which obstore needs to go on."
+    end, pauses_s = monotonic() + PATIENCE.total_seconds(), [0.1 * 2**n for n in range(RETRIES)]  # as obstore's
+    while True:
+        answer = obstore.get(store, path, options={"range": (begin, begin + size)})
+        try:
+            return memoryview(answer.bytes())
+        except obstore.exceptions.BaseError:
+            if answer.meta["e_tag"] or not pauses_s or monotonic() > end:
+                raise
+            sleep(pauses_s.pop(0))
 
 
 def _path(href: str) -> str:
