@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASSETS', 'SPELLINGS', 'FLAGGED', 'COLLECTION_1', 'BASELINE_WITH_OFFSET', 'OFFSET_DN', 'SCALE', 'COLOURS', 'PASS_GAP',
            'COVERED', 'FOOTPRINT_SLACK', 'STRAIGHT_M', 'Item', 'offset_dn', 'parse', 'deduplicate', 'ItemList', 'save',
-           'load', 'search', 'expected_clear_days', 'overlapping', 'nothing_over']
+           'load', 'search', 'expected_clear_days', 'overlapping', 'nothing_over', 'reading_threads']
 
 # %% ../nbs/10_items.ipynb #a6ff5446
 import datetime as dt
@@ -392,3 +392,12 @@ def nothing_over(geobox: GeoBox) -> CubeError:
         expected="one or more",
         remedy="Check that area and items belong together.",
     )
+
+# %% ../nbs/10_items.ipynb #7a5c2a78
+def reading_threads(
+    threads: int,
+) -> int:  # The same
+    "The number of threads that read; CubeError where it is none."
+    if threads < 1:
+        raise CubeError("threads", found=threads, expected="1 or more", remedy="Leave it out for 2.")
+    return threads

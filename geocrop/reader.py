@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from .clouds import V1_MASK, Mask
-from .items import Item, ItemList, nothing_over, overlapping
+from .items import Item, ItemList, nothing_over, overlapping, reading_threads
 from .kernels import Dates, StoredSeason, dates, plane_px
 from .schema import DN_NODATA, DN_SCALE, FEATURE_BANDS, RESOLUTION_M, CubeError, Season, StoreError
 from .tiff import Archive, Data, Edges, Tiff, decode, is_remote
@@ -648,7 +648,7 @@ def read(
     files = _Files(windows, mask, archive or Archive(), memory or Memory())
     tops = [window.block.boundingbox.top for window in windows]
     tops = list(accumulate(reversed(tops), max))[::-1]  # where everything from a window on begins
-    with ThreadPoolExecutor(threads) as workers:
+    with ThreadPoolExecutor(reading_threads(threads)) as workers:
 
         def choose(number: int, block: _Block) -> _Season:
             "The scenes of a window that show something."

@@ -600,6 +600,20 @@ def test_windows_of_negative_side_are_refused(sound: ItemList, tmp_path: Path):
     assert run(ENDLESS, tmp_path / "items.json", patience_s=60).strip() == "refused"
 
 
+@pytest.mark.parametrize("threads", [0, -1])
+def test_a_reading_without_threads_is_refused(sound: ItemList, threads: int):
+    geobox, one = grid(0, 0, 50, 60), np.array([5])
+    for attempt in (
+        lambda: list(read(plan(sound, geobox), SEASON, threads=threads)),
+        lambda: read_cube(sound, geobox, threads=threads),
+        lambda: list(stream_features(sound, geobox, threads=threads)),
+        lambda: features_at(sound, geobox, one, one, threads=threads),
+        lambda: cube.fetch(cube.load_cube(sound, geobox), threads),
+    ):
+        with pytest.raises(CubeError, match=f"threads: found {threads}; expected 1 or more"):
+            attempt()
+
+
 def test_a_pixel_outside_the_grid_is_refused(sound: ItemList):
     for row, col in ((-1, 3), (3, -1), (50, 3), (3, 60)):
         with pytest.raises(GeocropError):
