@@ -379,7 +379,15 @@ STRAIGHT_M = 20_000  # a line of a UTM grid as long as that is straight in degre
 
 
 def overlapping(items: Iterable[Item], geobox: GeoBox) -> list[Item]:
-    "The scenes whose footprint touches a grid, in their order."
+    "The scenes whose footprint touches a grid, in their order. CubeError where its rows do not run from the north."
+    x_step, x_turn, _, y_turn, y_step, _ = geobox.affine[:6]
+    if not (x_step > 0 > y_step and x_turn == y_turn == 0):
+        raise CubeError(
+            f"Grid {tuple(geobox.boundingbox)} of {geobox.crs}",
+            found=f"a column further is ({x_step:g}, {y_turn:g}), a row further ({x_turn:g}, {y_step:g})",
+            expected="columns to the east, rows to the south",
+            remedy="Make the grid with cube.grid.",
+        )
     outline = box(*geobox.extent.to_crs("EPSG:4326", resolution=STRAIGHT_M).boundingbox).buffer(FOOTPRINT_SLACK)
     return [item for item in items if shape(item.geometry).intersects(outline)]
 

@@ -614,6 +614,24 @@ def test_a_reading_without_threads_is_refused(sound: ItemList, threads: int):
             attempt()
 
 
+@pytest.mark.parametrize("epsg", [32736, 32735])  # of some scenes, and of the others: there all is reprojected
+@pytest.mark.parametrize("turn", [GeoBox.flipy, GeoBox.flipx, lambda upright: upright.rotate(90)])
+def test_a_grid_whose_rows_do_not_run_from_the_north_is_refused(
+    mixed: ItemList, turn: Callable[[GeoBox], GeoBox], epsg: int
+):
+    geobox, one = turn(grid(13, 29, 60, 70).to_crs(epsg, resolution=10)), np.array([5])
+    for attempt in (
+        lambda: plan(mixed, geobox),
+        lambda: read_cube(mixed, geobox),
+        lambda: list(stream_features(mixed, geobox)),
+        lambda: features_at(mixed, geobox, one, one),
+        lambda: sizes(mixed, geobox),
+        lambda: cube.load_cube(mixed, geobox),
+    ):
+        with pytest.raises(CubeError, match=r"Grid .*expected columns to the east, rows to the south"):
+            attempt()
+
+
 def test_a_pixel_outside_the_grid_is_refused(sound: ItemList):
     for row, col in ((-1, 3), (3, -1), (50, 3), (3, 60)):
         with pytest.raises(GeocropError):
