@@ -22,7 +22,7 @@ from rasterio.enums import Resampling
 from shapely.geometry import shape
 from stackstac.rio_reader import AutoParallelRioReader
 
-from .items import FOOTPRINT_SLACK, Item, ItemList, nothing_over, overlapping
+from .items import FOOTPRINT_SLACK, Item, ItemList, nothing_over, overlapping, reading_threads
 from .schema import DN_NODATA, DN_SCALE, FEATURE_BANDS, RESOLUTION_M, Area, CubeError, Season, geometry
 from .warp import on_grid
 
@@ -143,7 +143,7 @@ def fetch(
     level = rasterio_log.level
     rasterio_log.setLevel(logging.CRITICAL)  # GDAL says the same thing again, on the screen
     try:
-        with dask.config.set(scheduler="threads", num_workers=threads):
+        with dask.config.set(scheduler="threads", num_workers=reading_threads(threads)):
             return cube.compute()
     except (RuntimeError, rasterio.errors.RasterioIOError) as error:
         which = next((what for href, what in cube.encoding.get("files", {}).items() if href in str(error)), None)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASSETS', 'SPELLINGS', 'FLAGGED', 'COLLECTION_1', 'BASELINE_WITH_OFFSET', 'OFFSET_DN', 'SCALE', 'COLOURS', 'PASS_GAP',
            'COVERED', 'FOOTPRINT_SLACK', 'STRAIGHT_M', 'Item', 'offset_dn', 'parse', 'deduplicate', 'ItemList', 'save',
-           'load', 'search', 'expected_clear_days', 'overlapping', 'nothing_over']
+           'load', 'search', 'expected_clear_days', 'overlapping', 'nothing_over', 'reading_threads']
 
 # %% ../nbs/10_items.ipynb #a6ff5446
 import datetime as dt
@@ -379,7 +379,15 @@ STRAIGHT_M = 20_000  # a line of a UTM grid as long as that is straight in degre
 
 
 def overlapping(items: Iterable[Item], geobox: GeoBox) -> list[Item]:
-    "The scenes whose footprint touches a grid, in their order."
+    "The scenes whose footprint touches a grid, in their order. CubeError where its rows do not run from the north."
+    x_step, x_turn, _, y_turn, y_step, _ = geobox.affine[:6]
+    if not (x_step > 0 > y_step and x_turn == y_turn == 0):
+        raise CubeError(
+            f"Grid {tuple(geobox.boundingbox)} of {geobox.crs}",
+            found=f"a column further is ({x_step:g}, {y_turn:g}), a row further ({x_turn:g}, {y_step:g})",
+            expected="columns to the east, rows to the south",
+            remedy="Make the grid with cube.grid.",
+        )
     outline = box(*geobox.extent.to_crs("EPSG:4326", resolution=STRAIGHT_M).boundingbox).buffer(FOOTPRINT_SLACK)
     return [item for item in items if shape(item.geometry).intersects(outline)]
 
@@ -392,3 +400,12 @@ def nothing_over(geobox: GeoBox) -> CubeError:
         expected="one or more",
         remedy="Check that area and items belong together.",
     )
+
+# %% ../nbs/10_items.ipynb #7a5c2a78
+def reading_threads(
+    threads: int,
+) -> int:  # The same
+    "The number of threads that read; CubeError where it is none."
+    if threads < 1:
+        raise CubeError("threads", found=threads, expected="1 or more", remedy="Leave it out for 2.")
+    return threads

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from .clouds import V1_MASK, Mask
-from .items import Item, ItemList, nothing_over, overlapping
+from .items import Item, ItemList, nothing_over, overlapping, reading_threads
 from .kernels import Dates, StoredSeason, dates, plane_px
 from .schema import DN_NODATA, DN_SCALE, FEATURE_BANDS, RESOLUTION_M, CubeError, Season, StoreError
 from .tiff import Archive, Data, Edges, Tiff, decode, is_remote
@@ -301,8 +301,9 @@ class Memory:
         self._arrays: dict[str, NDArray] = {}
         self._own = local()
 
-    def reserve(self, name: str, size: int, dtype: Any) -> None:
+    def reserve(self, name: str, shapes: Iterable[tuple[int, ...]], dtype: Any) -> None:
         "Space for the largest of what will be asked for: an array that grew would be there twice for a while."
+        size = max(int(np.prod(shape)) for shape in shapes)
         if name not in self._arrays or self._arrays[name].size < size:
             self._arrays[name] = np.empty(size, dtype)
 
@@ -318,10 +319,26 @@ class Memory:
         return self._own.tile
 
 
+def _fine_shape(n: int, grid: GeoBox) -> tuple[int, ...]:
+    "Of the 10 m bands of so many scenes over a window."
+    return n, len(FINE), plane_px(*grid.shape)
+
+
 def _stored_shape(grid: GeoBox, margin_px: int) -> tuple[int, int]:
     "Rows and columns of pixels of 20 m that suffice for a grid, wherever it begins."
     rows, cols = ((n + 2 * margin_px) // 2 + 2 for n in grid.shape)
     return rows, cols
+
+
+def _coarse_shape(n: int, grid: GeoBox) -> tuple[int, ...]:
+    "Of the 20 m bands of so many scenes over a block; the kernel looks one pixel aside."
+    high, wide = _stored_shape(grid, 1)
+    return n, len(COARSE), high, wide + 2
+
+
+def _scl_shape(n: int, grid: GeoBox, mask: Mask) -> tuple[int, ...]:
+    "Of the scene classes of so many scenes over a block."
+    return n, *_stored_shape(grid, mask.reach_px)
 
 # %% ../nbs/23_reader.ipynb #f02acf7e
 class _Files:
@@ -346,19 +363,14 @@ class _Files:
 
     def reserve(self) -> None:
         "Memory for the largest window and the largest block."
-        fine = max(len(window.items) * plane_px(*window.grid.shape) for window in self.windows)
-        self.memory.reserve("fine", fine * len(FINE), np.uint16)
-        coarse = scl = 0
-        for grid, windows in self.blocks:
-            n = len({item.id for window in windows for item in window.items})
-            high, wide = _stored_shape(grid, 1)
-            coarse = max(coarse, n * len(COARSE) * high * (wide + 2))
-            scl = max(scl, n * int(np.prod(_stored_shape(grid, self.mask.reach_px))))
-        self.memory.reserve("coarse", coarse, np.uint16)
-        self.memory.reserve("scl", scl, np.uint8)
+        windows = [(len(window.items), window.grid) for window in self.windows]
+        blocks = [(len({item.id for w in group for item in w.items}), grid) for grid, group in self.blocks]
+        self.memory.reserve("fine", (_fine_shape(n, grid) for n, grid in windows), np.uint16)
+        self.memory.reserve("coarse", (_coarse_shape(n, grid) for n, grid in blocks), np.uint16)
+        self.memory.reserve("scl", (_scl_shape(n, grid, self.mask) for n, grid in blocks), np.uint8)
         reach = 2 * self.mask.reach_px + 2
-        scl = max(len(w.items) * (w.grid.shape[0] + reach) * (w.grid.shape[1] + reach) for w in self.windows)
-        self.memory.reserve("scl of a window", scl, np.uint8)
+        of_windows = ((n, grid.shape[0] + reach, grid.shape[1] + reach) for n, grid in windows)
+        self.memory.reserve("scl of a window", of_windows, np.uint8)
 
     def header(self, item: Item, asset: str) -> Tiff:
         return _header(self.archive, item, asset)
@@ -491,13 +503,11 @@ class _Block:
         self.native = {id_: item for id_, item in every.items() if files.native(item, self.grid)}
         self.slot: dict[str, int] = {}  # item -> which of `coarse` is its, in the order in which they are needed
         n = len(self.native)
-        high, wide = _stored_shape(self.grid, 1)
-        self.coarse = files.memory.array("coarse", (n, len(COARSE), high, wide + 2))  # the kernel looks one aside
+        self.coarse = files.memory.array("coarse", _coarse_shape(n, self.grid))
         self.corner, self.holes = np.zeros((n, 2), np.int64), np.zeros((n, len(COARSE)), bool)
         stored = [id_ for id_, item in self.native.items() if files.header(item, "SCL").pixel_m == 2 * RESOLUTION_M]
         self.turn = {id_: k for k, id_ in enumerate(stored)}  # item -> which of `scl` is its, on pixels of 20 m
-        shape = (len(stored), *_stored_shape(self.grid, files.mask.reach_px))
-        self.scl = files.memory.array("scl", shape)
+        self.scl = files.memory.array("scl", _scl_shape(len(stored), self.grid, files.mask))
         self.scl_corner = np.zeros((len(stored), 2), np.int64)
 
     def wish_classes(self) -> None:
@@ -597,7 +607,7 @@ class _Season:
         block, number, items, n = self.block, self.number, self.items, len(self.items)
         scl, scl_m, scl_corner = self._keep_classes()
         shape = self.window.grid.shape
-        fine = self.files.memory.array("fine", (n, len(FINE), plane_px(*shape)))
+        fine = self.files.memory.array("fine", _fine_shape(n, self.window.grid))
         fine = fine[..., : shape[0] * shape[1]].reshape(n, len(FINE), *shape)
         warped = np.empty((len(self.other), len(COARSE), *self.window.grid.shape), np.uint16)
 
@@ -648,7 +658,7 @@ def read(
     files = _Files(windows, mask, archive or Archive(), memory or Memory())
     tops = [window.block.boundingbox.top for window in windows]
     tops = list(accumulate(reversed(tops), max))[::-1]  # where everything from a window on begins
-    with ThreadPoolExecutor(threads) as workers:
+    with ThreadPoolExecutor(reading_threads(threads)) as workers:
 
         def choose(number: int, block: _Block) -> _Season:
             "The scenes of a window that show something."

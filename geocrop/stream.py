@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from .clouds import V1_MASK, Mask
-from .items import ItemList
+from .items import ItemList, reading_threads
 from .reader import Memory, Reading, Window, plan, read
 from .schema import FEATURE_ORDER_V1, CubeError
 from .tiff import Archive
@@ -58,7 +58,7 @@ def stream_features(
     "Season features of a grid, a few rows at a time. Raises CubeError as reader.read does."
     archive = archive or Archive()
     chosen = plan(items, grid, window_px, archive=archive) if windows is None else windows
-    with ThreadPoolExecutor(threads) as workers:
+    with ThreadPoolExecutor(reading_threads(threads)) as workers:
         for reading in read(chosen, items.season, mask=mask, threads=threads, archive=archive, memory=memory):
             height, width = reading.window.grid.shape
             step = max(1, STRIP_PX // width)

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['VALUES', 'DEFLATE', 'PIXEL_SCALE', 'TIE_POINT', 'GEO_KEYS', 'PROJECTED_CRS', 'NONE', 'DIFFERENCES', 'TYPES',
-           'HEAD_BYTES', 'TIMEOUT', 'PATIENCE', 'Data', 'REMOTE', 'KEYS', 'Tiff', 'parse', 'Edges', 'decode',
-           'is_remote', 'Archive']
+           'HEAD_BYTES', 'Data', 'REMOTE', 'Tiff', 'parse', 'Edges', 'decode', 'is_remote', 'Archive']
 
 # %% ../nbs/04_tiff.ipynb #ab9fa60a
 import io
@@ -14,8 +13,8 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from threading import Lock, local
+from time import monotonic, sleep
 from typing import IO, Any
 from urllib.parse import unquote, urlparse
 
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from obstore.store import HTTPStore, S3Store
 
 from .schema import StoreError
+from .store import PATIENCE, RETRIES, TIMEOUT, request_options, unsigned
 
 # %% ../nbs/04_tiff.ipynb #f7fc6d0d
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # what it finds wrong becomes a StoreError here
@@ -184,12 +184,8 @@ def decode(
 
 # %% ../nbs/04_tiff.ipynb #eaa085d5
 HEAD_BYTES = (32_768, 1_048_576)  # read first, and again where the table of tiles is longer
-TIMEOUT = "30s"
-PATIENCE = timedelta(seconds=60)  # within which a request is tried again
 Data = bytes | memoryview
 REMOTE = ("http", "https", "s3")
-KEYS = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip  (where a key may come from)
 
 
 def is_remote(href: str) -> bool:
@@ -245,7 +241,7 @@ class Archive:
             if is_remote(href):
                 place = urlparse(href)
                 store = self._store(place.scheme, place.netloc, place.query)
-                return memoryview(obstore.get_range(store, unquote(place.path).lstrip("/"), start=begin, length=size))
+                return _range(store, unquote(place.path).lstrip("/"), begin, size)
             # one buffer for each thread: new pages for every tile take as long as a tenth of the decoding
             if len(getattr(self._buffer, "bytes", b"")) < size:
                 self._buffer.bytes = bytearray(size)
@@ -263,22 +259,26 @@ class Archive:
         key = (scheme, netloc, query)
         with self._lock:
             if key not in self._stores:
-                how: dict[str, Any] = {
-                    "client_options": {"timeout": TIMEOUT, "allow_http": True},
-                    "retry_config": {"max_retries": 5, "retry_timeout": PATIENCE},
-                }
+                how = request_options(TIMEOUT, PATIENCE)
                 self._stores[key] = (
-                    S3Store(netloc, skip_signature=_is_open(), **how)
+                    S3Store(netloc, skip_signature=unsigned(), **how)
                     if scheme == "s3"
                     else HTTPStore.from_url(f"{scheme}://{netloc}" + (f"?{query}" if query else ""), **how)
                 )
             return self._stores[key]
 
 
-def _is_open() -> bool:
-    "Whether requests to S3 go unsigned."
-    said = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper()
-    return said in ("YES", "TRUE", "1") if said else not any(name in os.environ for name in KEYS)
+def _range(store: HTTPStore | S3Store, path: str, begin: int, size: int) -> Data:
+    "A range of bytes; asked for again where an answer breaks off that has no ETag, which obstore needs to go on."
+    end, pauses_s = monotonic() + PATIENCE.total_seconds(), [0.1 * 2**n for n in range(RETRIES)]  # as obstore's
+    while True:
+        answer = obstore.get(store, path, options={"range": (begin, begin + size)})
+        try:
+            return memoryview(answer.bytes())
+        except obstore.exceptions.BaseError:
+            if answer.meta["e_tag"] or not pauses_s or monotonic() > end:
+                raise
+            sleep(pauses_s.pop(0))
 
 
 def _path(href: str) -> str:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from geocrop import tiff
 from geocrop.schema import StoreError
+from geocrop.store import RETRIES
 from geocrop.tiff import Archive, Tiff, decode, parse
 
 NORTH_UP = rasterio.Affine(10, 0, 300_000, 0, -10, 8_000_000)
@@ -351,6 +352,25 @@ def test_faults_that_pass_are_survived(fault: str, first: int, archive_server: r
     archive_server.times = 1 if fault == "silent" else 2
     np.testing.assert_array_equal(whole(Archive(), archive_server.href(path)), image())
     assert archive_server.times == 0
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_an_answer_that_breaks_off_is_asked_for_again(first: int, archive_server: ranges.Archive):
+    "Without an ETag nobody knows whether the rest would be of the same file: the whole range is asked for."
+    path = write(archive_server.folder / "B.tif", image(), **LAYOUTS["deflate, differences"])
+    archive_server.etag, archive_server.fault, archive_server.first, archive_server.times = False, "cut", first, 1
+    np.testing.assert_array_equal(whole(Archive(), archive_server.href(path)), image())
+    assert archive_server.times == 0
+    assert archive_server.asked[first] == archive_server.asked[first + 1]
+
+
+def test_answers_that_always_break_off_are_told(archive_server: ranges.Archive):
+    path = write(archive_server.folder / "B.tif", image(), **LAYOUTS["deflate, differences"])
+    archive_server.etag, archive_server.fault = False, "cut"
+    with pytest.raises(StoreError, match="cannot be read") as caught:
+        whole(Archive(), archive_server.href(path))
+    assert archive_server.href(path) in str(caught.value)
+    assert len(archive_server.asked) == 1 + RETRIES
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,8 @@
 
 import contextlib
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +11,8 @@ from typing import Any
 
 import boto3
 import swift_s3
-from loopback import free_ports
-from postgres import USER, postgres, told_from, wait
+from loopback import answer, free_ports, running
+from postgres import USER, postgres
 
 BUCKET = "geocrop-mlflow"
 
@@ -49,29 +46,13 @@ def serve(
             aws_access_key_id=swift_s3.ACCESS_KEY, aws_secret_access_key=swift_s3.SECRET_KEY,
         )  # fmt: skip
         s3.create_bucket(Bucket=BUCKET)
+        command = [
+            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+            "--backend-store-uri", f"postgresql+psycopg://{USER}@127.0.0.1:{database}/{USER}",
+            "--artifacts-destination", f"s3://{BUCKET}",
+        ]  # fmt: skip
         keys = {**store.environment, "MLFLOW_S3_ENDPOINT_URL": store.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
-        uri = f"postgresql+psycopg://{USER}@127.0.0.1:{database}/{USER}"
-        stack.enter_context(_mlflow(folder, port, uri, keys, patience_s))
-        yield Server(f"http://127.0.0.1:{port}", dsn, s3)
-
-
-@contextlib.contextmanager
-def _mlflow(folder: Path, port: int, database: str, keys: dict[str, str], patience_s: float) -> Iterator[None]:
-    log = folder / "mlflow.log"
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", database, "--artifacts-destination", f"s3://{BUCKET}",
-    ]  # fmt: skip
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=out, cwd=folder, env={**os.environ, **keys, **quiet}, start_new_session=True
-        )
-        try:
-            straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with told_from(log):
-                wait(lambda: straight.open(f"http://127.0.0.1:{port}/health", timeout=5), patience_s)
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)  # the command and the worker that it started, a group of their own
-            process.wait()
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        url, env = f"http://127.0.0.1:{port}", {**os.environ, **keys, **quiet}
+        with running(command, folder / "mlflow.log", lambda: answer(f"{url}/health"), patience_s, cwd=folder, env=env):
+            yield Server(url, dsn, s3)

@@ -8,12 +8,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from loopback import running
 
 DEBIAN = Path("/usr/lib/postgresql")
 USER = "postgres"  # superuser of the database, and on Debian the account of the package
@@ -44,44 +44,22 @@ def postgres(
         account = {"user": USER, "group": USER, "extra_groups": []}
         shutil.chown(folder, USER, USER)
     dsn, log = f"host=127.0.0.1 port={port} user={USER} dbname={USER}", folder / "postgres.log"
+    command = [tools / "initdb", "-D", folder / "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C"]
     with log.open("w") as out:
-        command = [tools / "initdb", "-D", folder / "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C"]
         subprocess.run([*command, "--no-sync"], check=True, stdout=out, stderr=out, cwd=folder, **account)
-        options = {
-            "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
-            "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
-        }  # fmt: skip
-        words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-        process = subprocess.Popen(
-            [tools / "postgres", "-D", folder / "data", *words], stdout=out, stderr=out, cwd=folder, **account
-        )
-        try:
-            with told_from(log):
-                wait(lambda: psycopg.connect(dsn), patience_s)
-            yield dsn
-        finally:
-            process.send_signal(signal.SIGINT)  # the server's fast shutdown: clients are sent away
-            process.wait()
+    options = {
+        "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
+        "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
+    }  # fmt: skip
+    words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
+    command = [tools / "postgres", "-D", folder / "data", *words]
+    fast = signal.SIGINT  # the server's fast shutdown: clients are sent away
+    with running(command, log, lambda: _connect(dsn), patience_s, stop=fast, cwd=folder, **account):
+        yield dsn
 
 
-def wait(attempt: Callable[[], Any], patience_s: float) -> None:
-    "Try until it succeeds."
-    end = time.monotonic() + patience_s
-    while True:
-        try:
-            attempt().close()
-            return
-        except (OSError, psycopg.OperationalError):
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def told_from(log: Path) -> Iterator[None]:
-    "Add the end of a server's log to what is raised."
+def _connect(dsn: str) -> psycopg.Connection:
     try:
-        yield
-    except (OSError, psycopg.OperationalError) as error:
-        error.add_note(log.read_text()[-2000:])
-        raise
+        return psycopg.connect(dsn)
+    except psycopg.OperationalError as error:
+        raise ConnectionError(str(error)) from error

@@ -31,6 +31,7 @@ class Archive:
     first: int = 0  # Requests (of those) that are answered well before the first that is not
     times: int = ALWAYS  # How many answers it happens to
     delay_s: float = 0  # Before every answer
+    etag: bool = True  # Whether answers name the version of the file, as those of real archives mostly do
     asked: list[tuple[str, str]] = field(default_factory=list)  # Path with its query, and range, of every request
     signed: int = 0  # Requests with a signature
     most: int = 0  # Most requests that were under way at once
@@ -130,8 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "long":
                 end = min(end + 10, len(content) - 1)
             part = content[begin : end + 1]
-            # without an ETag a client cannot go on where an answer broke off; every real archive sends one
-            place = {"Content-Range": f"bytes {begin}-{end}/{len(content)}", "ETag": f'"{len(content)}"'}
+            place = {"Content-Range": f"bytes {begin}-{end}/{len(content)}"}
+            if archive.etag:  # without it a client cannot go on where an answer broke off
+                place["ETag"] = f'"{len(content)}"'
             if fault == "cut":  # a connection that ends too early
                 self.close_connection = True
                 return self._answer(206, part[: len(part) // 2], place, len(part))

@@ -7,10 +7,8 @@ As a program, until Ctrl-C, over a static catalogue:  python tests/servers/stac_
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,8 @@ from typing import Any
 
 import psycopg
 import pystac
-from loopback import free_ports
-from postgres import USER, postgres, told_from, wait
+from loopback import answer, free_ports, running
+from postgres import USER, postgres
 from pypgstac.db import PgstacDB
 from pypgstac.load import Loader, Methods
 from pypgstac.migrate import Migrate
@@ -52,28 +50,12 @@ def serve(
             Migrate(db).run_migration()
         with psycopg.connect(server.dsn) as connection:
             connection.execute("UPDATE pgstac.pgstac_settings SET value = 'on' WHERE name = 'context'")
-        stack.enter_context(_fastapi(folder, database, api, patience_s))
-        yield server
-
-
-@contextlib.contextmanager
-def _fastapi(folder: Path, database: int, port: int, patience_s: float) -> Iterator[None]:
-    log = folder / "api.log"
-    place = {"PGHOST": "127.0.0.1", "PGPORT": str(database), "PGUSER": USER, "PGDATABASE": USER, "PGPASSWORD": "-"}
-    command = [sys.executable, "-m", "uvicorn", "--factory", "stac_fastapi.pgstac.app:create_app"]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            stdout=out, stderr=out, cwd=folder, env={**os.environ, **place},
-        )  # fmt: skip
-        try:
-            straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with told_from(log):
-                wait(lambda: straight.open(f"http://127.0.0.1:{port}/_mgmt/ping", timeout=5), patience_s)
-            yield
-        finally:
-            process.terminate()
-            process.wait()
+        place = {"PGHOST": "127.0.0.1", "PGPORT": str(database), "PGUSER": USER, "PGDATABASE": USER, "PGPASSWORD": "-"}
+        command = [sys.executable, "-m", "uvicorn", "--factory", "stac_fastapi.pgstac.app:create_app"]
+        command += ["--host", "127.0.0.1", "--port", str(api)]
+        ping, env = f"{server.url}/_mgmt/ping", {**os.environ, **place}
+        with running(command, folder / "api.log", lambda: answer(ping), patience_s, cwd=folder, env=env):
+            yield server
 
 
 def read(

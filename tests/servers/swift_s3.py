@@ -9,14 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loopback import free_ports
+from loopback import answer, free_ports, running
 
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"  # an account of this server only, which lives as long as its test
 ROLES = ("account", "container", "object", "proxy")
@@ -47,35 +44,14 @@ def serve(
     "Start the four servers of Swift and wait until they answer."
     ports = dict(zip(ROLES, free_ports(len(ROLES)), strict=True))
     _configure(folder, ports)
-    tools = Path(sys.executable).parent
+    tools, env = Path(sys.executable).parent, {**os.environ, "SWIFT_DIR": str(folder)}
+    endpoint = f"http://127.0.0.1:{ports['proxy']}"
     with contextlib.ExitStack() as stack:
         for role in ROLES:
-            log = stack.enter_context((folder / f"{role}.log").open("w"))
-            process = subprocess.Popen(
-                [tools / f"swift-{role}-server", folder / f"{role}.conf"],
-                stdout=log, stderr=log, env={**os.environ, "SWIFT_DIR": str(folder)},
-            )  # fmt: skip
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        endpoint = f"http://127.0.0.1:{ports['proxy']}"
-        _wait(f"{endpoint}/info", patience_s, folder / "proxy.log")
+            command = [tools / f"swift-{role}-server", folder / f"{role}.conf"]
+            ask = (lambda: answer(f"{endpoint}/info")) if role == "proxy" else None  # it asks the others
+            stack.enter_context(running(command, folder / f"{role}.log", ask, patience_s, env=env))
         yield Server(endpoint)
-
-
-def _wait(url: str, patience_s: float, log: Path) -> None:
-    straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    end = time.monotonic() + patience_s
-    while time.monotonic() < end:
-        try:
-            straight.open(url, timeout=1).close()
-            return
-        except urllib.error.HTTPError:  # an answer
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(
-        f"Swift: found no answer at {url} within {patience_s} s. Its log says:\n{log.read_text()[-2000:]}"
-    )
 
 
 def _configure(folder: Path, ports: dict[str, int]) -> None:
