@@ -7,10 +7,11 @@ __all__ = ['STRIP_PX', 'Strip', 'stream_features', 'features_at']
 
 # %% ../nbs/24_stream.ipynb #b90ad37a
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,10 @@ def _strip(reading: Reading, rows: slice, min_clear: int) -> Strip:
     return Strip(slice(first + rows.start, first + rows.stop), window.cols, values, count)
 
 
+def _same(strip: Strip) -> Strip:
+    return strip
+
+
 def stream_features(
     items: ItemList,
     grid: GeoBox,  # Grid of the job, 10 m
@@ -52,9 +57,10 @@ def stream_features(
     window_px: int | None = None,  # Side of the windows; decides the memory, not the result; None is one tile
     threads: int = 2,
     windows: Sequence[Window] | None = None,  # Some of reader.plan's windows; None is all
+    work: Callable[[Strip], Any] = _same,  # Done with each strip, by the thread that computed it
     archive: Archive | None = None,  # Headers that are known, connections that are open
     memory: Memory | None = None,  # What is read into; None is new arrays
-) -> Iterator[Strip]:  # Each pixel of the windows once
+) -> Iterator[Any]:  # Strips, or what work made of them: each pixel of the windows once, window by window
     "Season features of a grid, a few rows at a time. Raises CubeError as reader.read does."
     archive = archive or Archive()
     chosen = plan(items, grid, window_px, archive=archive) if windows is None else windows
@@ -62,11 +68,11 @@ def stream_features(
         for reading in read(chosen, items.season, mask=mask, threads=threads, archive=archive, memory=memory):
             height, width = reading.window.grid.shape
             step = max(1, STRIP_PX // width)
-            waiting: deque[Future[Strip]] = deque()
+            waiting: deque[Future[Any]] = deque()
             for top in range(0, height, step):
                 rows = slice(top, min(top + step, height))
-                waiting.append(workers.submit(_strip, reading, rows, min_clear))
-                if len(waiting) == threads:
+                waiting.append(workers.submit(lambda *of: work(_strip(*of)), reading, rows, min_clear))
+                if len(waiting) == 2 * threads:  # the next one begins while this one waits for its turn
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
