@@ -10,6 +10,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import stac_offline
 import yaml
 
 from geocrop import cog, items, settings
@@ -107,6 +108,8 @@ def test_the_map_is_a_valid_cog_with_colours_and_a_stac_item(project: Path):
     assert seen.mean() > 0.95 and set(np.unique(classes[seen])) <= set(legend.ids)
     assert confidence[seen].max() <= 100 and (margin[seen] <= confidence[seen]).all() and (days[seen] >= 3).all()
     assert set(np.unique(applicable[seen])) == {0, 1} and applicable[seen].mean() > 0.7
+    assert path.with_suffix(".qml").is_file()
+    assert stac_offline.complaints(json.loads((project / "results/map.json").read_text())) == ""
     item = pystac.Item.from_file(project / "results/map.json")
     assert item.assets["map"].extra_fields["file:checksum"] == "1220" + sha256(path)
     assert item.properties["geocrop:model_sha256"] == tags["GEOCROP_MODEL_SHA256"]
