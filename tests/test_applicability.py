@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from geocrop.applicability import BLOCK, Applicability
+from geocrop.applicability import Applicability
 from geocrop.schema import ModelError
 
 
@@ -64,7 +64,7 @@ def test_dissimilarity_is_that_of_the_paper(seed: int, n: int, features: int, mi
 
 def test_order_and_number_of_pixels_do_not_matter():
     X, weights, folds = table(1, 300, 12)
-    asked = table(2, 2 * BLOCK + 17, 12)[0]
+    asked = table(2, 8_209, 12)[0]
     near = Applicability.fit(X, weights, folds)
     turn = np.random.default_rng(0).permutation(len(asked))
     assert (near.inside(asked)[turn] == near.inside(asked[turn])).all()

@@ -48,6 +48,13 @@ HOW = {
     "processing:expression": {"format": "shell", "expression": "geocrop replay map.tif"},
     "geocrop:season": "2022 2022-09-01 2023-05-31",
 }
+
+
+def write(path: Path, image: np.ndarray, geobox: GeoBox, **about: Any) -> None:
+    with cog.writer(path, geobox, dtype=image.dtype, **about) as painted:
+        painted.put(slice(0, geobox.shape[0]), slice(0, geobox.shape[1]), image)
+
+
 FACTS = cog.ModelFacts(
     name="zimbabwe_embedded",
     sha256="0123456789abcdef" * 4,
@@ -78,7 +85,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "A product with all the files that it can have."
     path = tmp_path_factory.mktemp("product") / "harare.2022.tif"
     classes = np.random.default_rng(1).choice(np.array([1, 3, 254, 255], np.uint8), (300, 400))
-    cog.write(path, np.stack([classes] * 5), grid(300, 400), nodata=CLASS_NODATA, bands=BANDS)
+    write(path, np.stack([classes] * 5), grid(300, 400), nodata=CLASS_NODATA, bands=BANDS)
     cog.colour(path, LEGEND)
     path.with_name("harare.2022.stats.json").write_text("{}")
     path.with_name("harare.2022.fields.parquet").write_bytes(b"PAR1")
@@ -296,7 +303,7 @@ def test_an_overview_invents_no_class_and_loses_no_large_one(
     tmp_path_factory: pytest.TempPathFactory, land: np.ndarray, how: str
 ):
     path = tmp_path_factory.mktemp("overviews") / "map.tif"
-    cog.write(path, land[None], grid(*land.shape), nodata=CLASS_NODATA, bands={"class": "crop class"}, overviews=how)
+    write(path, land[None], grid(*land.shape), nodata=CLASS_NODATA, bands={"class": "crop class"}, overviews=how)
     full, *above = levels(path)
     np.testing.assert_array_equal(full, land)
     assert above
@@ -324,7 +331,7 @@ def test_a_picture_shows_what_an_overview_has(tmp_path_factory: pytest.TempPathF
     import matplotlib.pyplot as plt
 
     path = tmp_path_factory.mktemp("picture") / "map.tif"
-    cog.write(path, land[None], grid(*land.shape), nodata=CLASS_NODATA, bands={"class": "crop class"})
+    write(path, land[None], grid(*land.shape), nodata=CLASS_NODATA, bands={"class": "crop class"})
     known = dict.fromkeys([*np.unique(land[land != CLASS_NODATA])[1:].tolist(), 7, 8])  # one class has no colour
     legend = Legend(tuple(CropClass(i, f"c{i}", f"#{i:02x}80ff") for i in known))
     drawn = cog.picture(path, legend, side)
