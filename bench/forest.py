@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from rounds import Bar, Contender, Times, finish, interleave, machine, ratio, table, table_of_times, tell, wall
 
-from geocrop.ensemble import Ensemble, most_likely
-from geocrop.forest import Forest, _native
+from geocrop.ensemble import Ensemble, most_likely, predict_member
+from geocrop.forest import Forest
 from geocrop.schema import FEATURE_ORDER_V1, Legend
 
 HERE = Path(__file__).parent
@@ -139,7 +139,7 @@ def part(
         Contender("lightgbm", wall(lambda: members["lightgbm"].predict(few, num_threads=threads)), len(few), "predict"),
         Contender(
             "lightgbm, slices",
-            wall(partial(_native, "lightgbm", members["lightgbm"], few, threads)),
+            wall(partial(predict_member, "lightgbm", members["lightgbm"], few, threads)),
             len(few),
             "predict, 30 rounds at a time, summed",
         ),

@@ -7,7 +7,7 @@ __all__ = ['BLOCK', 'TOLERANCE', 'Grid', 'Program', 'Voice', 'Scratch', 'hard_ro
 
 # %% ../nbs/32_forest.ipynb #de6b46ca
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .boosters import READERS, Trees
-from .calibration import FLOOR, softmax
-from .ensemble import Ensemble, feature_rows, most_likely
+from .calibration import FLOOR
+from .ensemble import Ensemble, feature_rows, most_likely, predict_member
 from .schema import CLASS_NODATA, FEATURE_ORDER_V1, ModelError
 
 # %% ../nbs/32_forest.ipynb #820ab660
@@ -697,7 +697,7 @@ def _labels(grid, programs, voice, X, start, stop, scratch, out):
     return infinite
 
 # %% ../nbs/32_forest.ipynb #d1088a6b
-_ROWS, _SLICE = 10_000, 30  # rows compared at load; rounds of LightGBM at a time
+_ROWS = 10_000  # compared at load
 TOLERANCE = 1e-5  # of a probability; and the distance of the top two below which labels may differ
 
 
@@ -725,50 +725,20 @@ def hard_rows(
     return X
 
 
-def _native(name: str, booster: Any, X: np.ndarray, threads: int) -> np.ndarray:
-    "Probabilities of the seen classes, by the library itself."
-    if name == "xgboost":
-        booster.set_param({"nthread": threads})
-        return booster.inplace_predict(X, validate_features=False)
-    if name == "catboost":
-        return booster.predict(X, prediction_type="Probability", thread_count=threads)
-    rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
-    slices = [(start, min(_SLICE, rounds - start)) for start in range(0, rounds, _SLICE)]
-    scores = (
-        booster.predict(X, raw_score=True, start_iteration=start, num_iteration=count, num_threads=threads)
-        for start, count in slices
-    )
-    return softmax(np.sum(list(scores), axis=0))
-
-
-class _Parts(NamedTuple):
-    "What a fitted ensemble is made of."
-
-    members: Mapping[str, Any]  # name -> native booster
-    vote: Mapping[str, float]  # name -> weight, sum 1
-    scale: np.ndarray  # float32 (seen classes,), empty without a calibration
-    shift: np.ndarray  # float32 (seen classes,)
-
-
-def _parts(model: Ensemble) -> _Parts:
-    scale, shift = (model.calibration.scale, model.calibration.shift) if model.calibration else ((), ())
-    return _Parts(model.members, model.vote, np.asarray(scale, dtype="float32"), np.asarray(shift, dtype="float32"))
-
-
-def _read(parts: _Parts) -> list[Trees]:
+def _read(model: Ensemble) -> list[Trees]:
     "Trees of the members that have a say, the largest model last: labels often need not wait for it."
-    trees = [READERS[name](booster) for name, booster in parts.members.items() if parts.vote[name] > 0]
+    trees = [READERS[name](booster) for name, booster in model.members.items() if model.vote[name] > 0]
     return sorted(trees, key=lambda of_one: len(of_one.feature))
 
 
-def _native_vote(parts: _Parts, X: np.ndarray, threads: int) -> np.ndarray:
-    "Calibrated vote of the seen classes by the libraries themselves, float64; also for infinite values."
-    share = np.sum(
-        [parts.vote[name] * _native(name, booster, X, threads) for name, booster in parts.members.items()], axis=0
-    )
-    if len(parts.scale):
-        share = softmax(parts.scale * np.log(np.maximum(share, _FLOOR)) + parts.shift)
-    return share
+def _native_vote(model: Ensemble, X: np.ndarray, threads: int) -> np.ndarray:
+    "Calibrated vote of the seen classes by the libraries themselves; also for infinite values."
+    said = [
+        model.vote[name] * predict_member(name, booster, X, threads).astype("float64")
+        for name, booster in model.members.items()
+    ]
+    vote = np.sum(said, axis=0)
+    return model.calibration.apply(vote) if model.calibration else vote
 
 # %% ../nbs/32_forest.ipynb #dee40bf7
 class Forest:
@@ -785,8 +755,7 @@ class Forest:
         self.model, self.legend, self.features, self.seen = model, model.legend, model.features, model.seen
         self.threads = model.threads if threads is None else threads
         self.engine, self.reason = "forest", ""  # or "native", and why
-        self._parts = _parts(model)
-        self.trees = _read(self._parts) if trees is None else trees
+        self.trees = _read(model) if trees is None else trees
         feature = np.concatenate([t.feature for t in self.trees])
         threshold = np.concatenate([t.threshold for t in self.trees])
         missing = np.concatenate([t.missing for t in self.trees])
@@ -794,9 +763,9 @@ class Forest:
         ends = np.cumsum([len(t.feature) for t in self.trees])[:-1]
         self._programs = tuple(map(_program, self.trees, np.split(plane, ends), np.split(rank, ends)))
         self._voice = Voice(
-            vote=np.array([self._parts.vote[t.library] for t in self.trees], dtype="float32"),
-            scale=self._parts.scale,
-            shift=self._parts.shift,
+            vote=np.array([model.vote[t.library] for t in self.trees], dtype="float32"),
+            scale=np.array(model.calibration.scale if model.calibration else (), dtype="float32"),
+            shift=np.array(model.calibration.shift if model.calibration else (), dtype="float32"),
             column=np.array([self.legend.ids.index(c) for c in self.seen], dtype="uint64"),
             ids=np.array(self.seen, dtype="uint8"),
         )
@@ -810,11 +779,10 @@ class Forest:
     ) -> "Forest":
         "Translate a model and compare it with the libraries; where that fails these predict, with a warning."
         try:
-            parts = _parts(model)
-            trees = _read(parts)
+            trees = _read(model)
             X = hard_rows(trees, len(model.features))
             with ThreadPoolExecutor(1) as pool:  # the libraries predict while their trees are translated
-                native = pool.submit(_native_vote, parts, X, model.threads if threads is None else threads)
+                native = pool.submit(_native_vote, model, X, model.threads if threads is None else threads)
                 forest = cls(model, threads=threads, trees=trees)
                 forest.reason = forest._differs(X, native)
         except ModelError as refusal:

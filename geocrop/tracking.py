@@ -321,7 +321,7 @@ def save_pyfunc(
             artifacts={"bundle": str(bundle)},
             signature=ModelSignature(inputs, outputs),
             pip_requirements=[f"geocrop[science]=={importlib.metadata.version('geocrop')}", *versions],
-            metadata={"bundle_sha256": model.bundle_sha256, "features": list(model.features)},
+            metadata={"bundle_sha256": model.bundle and model.bundle.sha256, "features": list(model.features)},
         )
 
 # %% ../nbs/34_tracking.ipynb #d00eba80

@@ -6,7 +6,6 @@ import sys
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import catboost
@@ -20,8 +19,8 @@ from hypothesis import strategies as st
 
 from geocrop import forest as forest_module
 from geocrop.boosters import READERS, read_catboost, read_lightgbm, read_xgboost, tree_scores
-from geocrop.calibration import softmax
-from geocrop.ensemble import Ensemble, most_likely
+from geocrop.calibration import Calibration, softmax
+from geocrop.ensemble import Ensemble, most_likely, predict_member
 from geocrop.forest import BLOCK, Forest, hard_rows
 from geocrop.schema import Legend, ModelError
 
@@ -208,7 +207,7 @@ def test_best_iteration_of_lightgbm():
     )
     assert 0 < booster.best_iteration < booster.current_iteration()
     assert np.abs(softmax(tree_scores(read_lightgbm(booster), X)) - booster.predict(X)).max() < 1e-9
-    assert np.abs(forest_module._native("lightgbm", booster, X, 1) - booster.predict(X)).max() < 1e-9
+    assert np.abs(predict_member("lightgbm", booster, X, 1) - booster.predict(X)).max() < 1e-9
 
 
 def test_tables_too_small_for_a_tree():
@@ -230,9 +229,9 @@ def test_weights_and_calibration(vote: tuple[float, ...], calibrated: bool):
     model = Ensemble(LEGEND, features=tuple("abcde"), rounds=8, inner_folds=0, threads=1).fit(*table())
     scale, shift = (np.array([0.7, 1.9, 1.2]), np.array([0.4, -0.3, 0.0])) if calibrated else (np.ones(3), np.zeros(3))
     model.vote = dict(zip(model.members, vote, strict=True))
-    model.calibration = SimpleNamespace(scale=scale, shift=shift) if calibrated else None
+    model.calibration = Calibration(tuple(scale), tuple(shift)) if calibrated else None
     X = hard_rows(Forest(model).trees, 5, rows=4000, seed=3)
-    members = {name: forest_module._native(name, booster, X, 1) for name, booster in model.members.items()}
+    members = {name: predict_member(name, booster, X, 1) for name, booster in model.members.items()}
     share = np.sum([model.vote[name] * proba for name, proba in members.items()], axis=0)
     power = np.exp(scale * np.log(np.maximum(share, 1e-6)) + shift)
     assert_same(Forest(model), X, power / power.sum(axis=1, keepdims=True) if calibrated else share)
