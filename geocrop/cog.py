@@ -88,14 +88,14 @@ class Canvas:
         some = max(1, 2**20 // line)  # rows at a time
         lines = np.full((some, line), fill, self.dtype)
         for row in range(0, rows, some):  # all of it now: a disk that is too small says so before the work
-            os.pwrite(self._pixels, lines[: rows - row], row * line * self.dtype.itemsize)
+            os.pwrite(self._pixels, lines[: rows - row].data, row * line * self.dtype.itemsize)
         self._note(first)
 
     def _go_on(self, lines: list[str]) -> None:
         for line in lines:
             *window, checksum = (int(number) for number in line.split())
             top, bottom, left, right = window
-            if zlib.crc32(self.read(slice(top, bottom), slice(left, right))) == checksum:
+            if zlib.crc32(self.read(slice(top, bottom), slice(left, right)).data) == checksum:
                 self._there[top, bottom, left, right] = checksum
 
     def _note(self, line: str) -> None:
@@ -125,7 +125,7 @@ class Canvas:
             line = memoryview(block[band, row]).cast("B")
             if os.pwrite(self._pixels, line, place) < len(line):
                 raise OSError(f"{self.folder.name}: the disk took a part of a line only")
-        checksum, window = zlib.crc32(block), (rows.start, rows.stop, cols.start, cols.stop)
+        checksum, window = zlib.crc32(block.data), (rows.start, rows.stop, cols.start, cols.stop)
         self._there[window] = checksum
         self._note(" ".join(str(number) for number in (*window, checksum)))
 
