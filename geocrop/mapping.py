@@ -179,7 +179,7 @@ UNSURVEYED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Product:
     "A map that was written."
 
@@ -202,6 +202,9 @@ class Product:
             "median_clear_days": self.clear_days,
             "warnings": list(self.warnings),
         }
+
+    def __repr__(self) -> str:
+        return f"{self.path.name}: {sum(self.hectares.values()):,.1f} ha mapped, {self.unseen_ha:,.1f} ha without class"
 
     def _repr_html_(self) -> str:
         "Map, legend, hectares and warnings, for a notebook."

@@ -39,10 +39,9 @@ from shapely.geometry.base import BaseGeometry
 from . import cog, items
 from .bundle import bundle_sha256
 from .clouds import V1_MASK, Mask
-from .ensemble import Ensemble
-from .forest import Forest
 from .items import ItemList
-from .mapping import PRODUCT_BANDS, map_area
+from .mapping import PRODUCT_BANDS, MapModel, map_area
+from .neighbours import Smoothing
 from .reader import plan, sizes
 from geocrop.schema import (
     CLASS_NODATA,
@@ -203,12 +202,20 @@ class Job:
     min_clear: int
     dilation_m: float
     clear_scl: tuple[int, ...]
+    smoothing: Mapping[str, Any] | None  # Fields of neighbours.Smoothing; None: pixels alone
     window_px: int | None  # Decides memory, not bytes
     threads: int  # Of a worker; decides time, not bytes
 
     @property
     def mask(self) -> Mask:
         return Mask(self.dilation_m, self.clear_scl)
+
+    @property
+    def neighbours(self) -> Smoothing | None:
+        if self.smoothing is None:
+            return None
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.smoothing.items()}
+        return Smoothing(**known)
 
     def plain(self) -> dict[str, Any]:
         "As values that JSON knows."
@@ -232,6 +239,7 @@ def job(
     skip: Sequence[str] | None = None,  # None is that of params.yaml; ids must be in each tile's catalogue
     min_clear: int = 3,  # Fewer clear days than this: no class
     mask: Mask = V1_MASK,  # As for the features that the model was fitted to
+    smoothing: Smoothing | None = None,  # What neighbours have to say; at the edge of a tile those of the tile only
     window_px: int | None = None,  # Side of the windows; None is one tile of the archive
     threads: int = 1,  # Of each worker
 ) -> Job:
@@ -257,6 +265,7 @@ def job(
         min_clear=min_clear,
         dilation_m=mask.dilation_m,
         clear_scl=tuple(mask.clear_scl),
+        smoothing=dataclasses.asdict(smoothing) if smoothing else None,
         window_px=window_px,
         threads=threads,
     )
@@ -320,7 +329,9 @@ def is_finished(
         return False
     with rasterio.open(path) as tif:
         same_pixels = GeoBox((tif.height, tif.width), tif.transform, tif.crs) == tile.geobox
-        same_tags = expected.items() <= tif.tags().items()
+        same_tags = expected.items() <= tif.tags().items() and tif.tags().get("GEOCROP_SMOOTHING") == (
+            json.dumps(job.smoothing) if job.smoothing else None
+        )
     return same_area and same_pixels and same_tags
 
 # %% ../nbs/42_scale.ipynb #75cbfe25
@@ -362,7 +373,7 @@ def map_tile(
                 items.save(found, path.with_name("items.json"))
                 map_area(
                     plan_.bundle, found, part.geobox, path, min_clear=plan_.min_clear, mask=plan_.mask,
-                    window_px=plan_.window_px, threads=plan_.threads,
+                    smoothing=plan_.neighbours, window_px=plan_.window_px, threads=plan_.threads,
                 )  # fmt: skip
     except Exception as error:
         return {"tile": part.name, "error": f"{type(error).__name__}: {error}", "items": ids}
@@ -542,11 +553,14 @@ def measure(
         path = Path(folder) / "sample.tif"
 
         def map_part(grid: GeoBox) -> None:
-            map_area(job.bundle, here, grid, path, min_clear=job.min_clear, mask=job.mask, threads=job.threads)
+            map_area(
+                job.bundle, here, grid, path, min_clear=job.min_clear, mask=job.mask, smoothing=job.neighbours,
+                threads=job.threads,
+            )  # fmt: skip
 
         map_part(middle[:16, :16])  # compiles what is not compiled yet
         load = time.process_time()
-        Forest.of(Ensemble.load(job.bundle), threads=job.threads)
+        MapModel.load(job.bundle, threads=job.threads)
         begin, wall = time.process_time(), time.monotonic()
         map_part(middle)
         core_s, wall_s = time.process_time() - begin, time.monotonic() - wall
@@ -599,7 +613,7 @@ def quote(
         unseen=tuple(tile.name for tile in tiles if tile.name not in found),
         read_bytes=sum(sum(sizes(found[tile.name], tile.geobox).values()) for tile in seen),
         written_bytes=round(pixels * sample.written / sample.pixels),
-        working_bytes=workers * len(PRODUCT_BANDS) * max(tile.pixels for tile in seen),
+        working_bytes=round(workers * cog.ROOM * len(PRODUCT_BANDS) * max(tile.pixels for tile in seen)),
         free_bytes=shutil.disk_usage(there).free,
         core_h=core_h,
         eta_h=eta_h,
@@ -647,7 +661,7 @@ def _write_vrt(path: Path, tiles: Sequence[rasterio.DatasetReader], whole: GeoBo
 
 def _write_cog(path: Path, tiles: Sequence[rasterio.DatasetReader], whole: GeoBox, legend: Legend, tags: dict) -> None:
     "The same as one file, a block of a tile at a time."
-    with cog.writer(path, whole, dtype="uint8", nodata=CLASS_NODATA, bands=PRODUCT_BANDS, tags=tags) as put:
+    with cog.writer(path, whole, dtype="uint8", nodata=CLASS_NODATA, bands=PRODUCT_BANDS, tags=tags) as painted:
         for tile in tiles:
             top = round((whole.affine.f - tile.transform.f) / RESOLUTION_M)
             left = round((tile.transform.c - whole.affine.c) / RESOLUTION_M)
@@ -656,7 +670,7 @@ def _write_cog(path: Path, tiles: Sequence[rasterio.DatasetReader], whole: GeoBo
                 for column in range(0, tile.width, step):
                     part = Window(column, row, min(step, tile.width - column), min(step, tile.height - row))
                     rows = slice(top + row, top + row + part.height)
-                    put(rows, slice(left + column, left + column + part.width), tile.read(window=part))
+                    painted.put(rows, slice(left + column, left + column + part.width), tile.read(window=part))
     cog.colour(path, legend)
 
 
@@ -664,7 +678,7 @@ def _shared_tags(tiles: Sequence[rasterio.DatasetReader]) -> dict[str, str]:
     "What all tiles were made with; ProductError where they differ in more than their scenes."
     every = {Path(tile.name).stem: tile.tags() for tile in tiles}
     known = {tag for tags in every.values() for tag in tags if tag.startswith("GEOCROP_")}
-    shared = sorted(known - {"GEOCROP_ITEMS_SHA256"})
+    shared = sorted(known - {"GEOCROP_AREA", "GEOCROP_ITEMS", "GEOCROP_ITEMS_SHA256"})
     for tag in shared:
         values = {name: tags.get(tag) for name, tags in every.items()}
         usual, _ = Counter(values.values()).most_common(1)[0]
@@ -678,7 +692,7 @@ def _shared_tags(tiles: Sequence[rasterio.DatasetReader]) -> dict[str, str]:
 
 def _legend(item: Mapping[str, Any]) -> Legend:
     "The classes that a tile's STAC item states."
-    classes = item["assets"]["map"]["raster:bands"][0]["classification:classes"]
+    classes = item["assets"]["map"]["bands"][0]["classification:classes"]
     return Legend.of(
         [{"id": c["value"], "name": c["name"], "colour": f"#{c['color_hint'].lower()}"} for c in classes]
     )
