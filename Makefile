@@ -44,10 +44,10 @@ season: $(READY) ## the embedded season in data/season (no network, seeded)
 test: $(READY) season ## every test, notebooks included; ARGS="-k words" to choose
 	@"$(BIN)/python" -m pytest $(ARGS)
 
-bench: $(READY) ## kernels and reading against others, side by side (half an hour, 2.5 GB in the temp folder)
+bench: $(READY) ## kernels, reading, trees and maps against others, side by side (two hours, 4 GB in the temp folder)
 	@bench/setup.sh
-	@"$(BIN)/python" bench/features.py --json bench/results/features.json; one=$$?; \
-	  "$(BIN)/python" bench/io.py --json bench/results/io.json && exit $$one
+	@status=0; for part in features io forest map; do \
+	  "$(BIN)/python" bench/$$part.py --json bench/results/$$part.json || status=1; done; exit $$status
 
 check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export, clean notebooks, locks)
 	@"$(BIN)/ruff" check

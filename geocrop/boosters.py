@@ -7,6 +7,7 @@ __all__ = ['MAX_LEAVES', 'READERS', 'Trees', 'tree_scores', 'read_xgboost', 'rea
 
 # %% ../nbs/29_boosters.ipynb #740db566
 import json
+import struct
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,8 @@ def _checked(trees: Trees) -> Trees:
     return trees
 
 # %% ../nbs/29_boosters.ipynb #2714b288
-_NUMBERS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
+_NUMBERS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}  # in arrays
+_ONE = {kind: struct.Struct(">" + code) for kind, code in zip(b"iUIlLdD", "bBhiqfd", strict=True)}  # alone
 
 
 def _ubjson(
@@ -93,12 +95,18 @@ def _ubjson(
         at += size
         return blob[at - size : at]
 
-    def number(kind: bytes) -> Any:
-        dtype = np.dtype(_NUMBERS[kind])
-        return np.frombuffer(take(dtype.itemsize), dtype)[0].item()
+    def number(kind: int) -> Any:
+        nonlocal at
+        one = _ONE[kind]
+        at += one.size
+        return one.unpack_from(blob, at - one.size)[0]
 
     def text() -> str:
-        return take(number(take(1))).decode()
+        nonlocal at
+        at += 1
+        size = number(blob[at - 1])
+        at += size
+        return blob[at - size : at].decode()
 
     def value(kind: bytes) -> Any:
         nonlocal at
@@ -111,12 +119,10 @@ def _ubjson(
             return page
         if kind == b"[" and blob[at : at + 1] == b"$":  # one type for all
             dtype = np.dtype(_NUMBERS[take(2)[1:]])
-            take(1)  # "#"
-            count = number(take(1))
+            count = number(take(2)[1])  # after "#"
             return np.frombuffer(take(count * dtype.itemsize), dtype)
         if kind == b"[" and blob[at : at + 1] == b"#":
-            take(1)
-            return [value(take(1)) for _ in range(number(take(1)))]
+            return [value(take(1)) for _ in range(number(take(2)[1]))]
         if kind == b"[":
             items = []
             while blob[at : at + 1] != b"]":
@@ -125,7 +131,7 @@ def _ubjson(
             return items
         if kind == b"S":
             return text()
-        return kind == b"T" if kind in (b"T", b"F") else number(kind)
+        return kind == b"T" if kind in (b"T", b"F") else number(kind[0])
 
     return value(take(1))
 
