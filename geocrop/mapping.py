@@ -88,7 +88,7 @@ def classify(
     return out
 
 # %% ../nbs/40_mapping.ipynb #f0cceb7d
-MOST_FAILED = 3  # windows without result, after which the archive is the trouble and not a scene
+MOST_FAILED = 5  # windows in a row, after which the archive is the trouble and not a tile: that shows in 4 blocks
 
 
 def _paint(
@@ -100,26 +100,30 @@ def _paint(
     "Put what is not there. ProductError where windows failed twice; all others are there then."
     todo = deque(window for window in windows if not painted.has(window.rows, window.cols))
     failed: list[tuple[Window, CubeError]] = []
+    in_a_row = 0
     total = sum(window.grid.shape[0] * window.grid.shape[1] for window in windows)
     left = sum(window.grid.shape[0] * window.grid.shape[1] for window in todo)
     progress(total - left, total)
 
     def some(wanted: Sequence[Window]) -> None:
-        nonlocal left
+        nonlocal left, in_a_row
         for window, block in blocks(wanted):
             painted.put(window.rows, window.cols, block)
             todo.popleft()
+            in_a_row = 0
             left -= window.grid.shape[0] * window.grid.shape[1]
             progress(total - left, total)
 
-    while todo and len(failed) < MOST_FAILED:
+    while todo and in_a_row < MOST_FAILED:
         try:
             some(tuple(todo))
         except CubeError:
             try:
                 some([todo[0]])
             except CubeError as error:
+                block, in_a_row = todo[0].block, in_a_row + 1
                 failed.append((todo.popleft(), error))
+                todo = deque(sorted(todo, key=lambda window: window.block == block))  # what shares its tiles, last
     if failed:
         window, why = failed[0]
         raise ProductError(
@@ -264,8 +268,9 @@ def map_area(
 ) -> Product:
     """Map the area of an item list: a COG of PRODUCT_BANDS, its colours, its STAC item.
 
-    A map that fails leaves no file but a hidden canvas; the same call goes on with it. ProductError where the output
-    cannot be written or windows failed twice, ModelError for a bundle of other features.
+    A map that fails leaves an older one as it was, and a hidden canvas: the same call goes on with it. One that is
+    killed while it describes itself leaves a new map with an old item, whose checksum is another. ProductError where
+    the output cannot be written or windows failed twice, ModelError for a bundle of other features.
     """
     path = Path(out)
     if path.suffix != ".tif":
@@ -298,11 +303,11 @@ def map_area(
             yield window, block
 
     with cog.writer(
-        path, geobox, dtype=np.uint8, nodata=CLASS_NODATA, bands=PRODUCT_BANDS, tags=tags, threads=threads
-    ) as painted:
+        path, geobox, dtype=np.uint8, nodata=CLASS_NODATA, bands=PRODUCT_BANDS, tags=tags, threads=threads,
+        describe=lambda: _describe(made, model, items.season, tags),
+    ) as painted:  # fmt: skip
         _paint(painted, windows, blocks, progress or (lambda done, total: None))
         made = _counted(painted, windows, model, min_clear, path)
-    _describe(made, model, items.season, tags)
     return made
 
 
