@@ -129,7 +129,7 @@ def _asked(
     return probability, known
 
 # %% ../nbs/40_mapping.ipynb #f0cceb7d
-MOST_FAILED = 3  # windows without result, after which the archive is the trouble and not a scene
+MOST_FAILED = 5  # windows in a row, after which the archive is the trouble and not a tile: that shows in 4 blocks
 
 
 def _paint(
@@ -141,26 +141,30 @@ def _paint(
     "Put what is not there. ProductError where windows failed twice; all others are there then."
     todo = deque(window for window in windows if not painted.has(window.rows, window.cols))
     failed: list[tuple[Window, CubeError]] = []
+    in_a_row = 0
     total = sum(window.grid.shape[0] * window.grid.shape[1] for window in windows)
     left = sum(window.grid.shape[0] * window.grid.shape[1] for window in todo)
     progress(total - left, total)
 
     def some(wanted: Sequence[Window]) -> None:
-        nonlocal left
+        nonlocal left, in_a_row
         for window, block in blocks(wanted):
             painted.put(window.rows, window.cols, block)
             todo.popleft()
+            in_a_row = 0
             left -= window.grid.shape[0] * window.grid.shape[1]
             progress(total - left, total)
 
-    while todo and len(failed) < MOST_FAILED:
+    while todo and in_a_row < MOST_FAILED:
         try:
             some(tuple(todo))
         except CubeError:
             try:
                 some([todo[0]])
             except CubeError as error:
+                block, in_a_row = todo[0].block, in_a_row + 1
                 failed.append((todo.popleft(), error))
+                todo = deque(sorted(todo, key=lambda window: window.block == block))  # what shares its tiles, last
     if failed:
         window, why = failed[0]
         raise ProductError(
@@ -344,6 +348,16 @@ def _tags(model: Ensemble, items: ItemList, min_clear: int, mask: Mask) -> dict[
     }
 
 
+def _help_tags(
+    smoothing: Smoothing | None, fields: "gpd.GeoDataFrame | None", field_column: str | None
+) -> dict[str, str]:
+    "What decides, beside the pixel itself, what it is."
+    found = {} if smoothing is None else {"GEOCROP_SMOOTHING": json.dumps(asdict(smoothing))}
+    if fields is not None:
+        found |= {"GEOCROP_FIELDS_SHA256": _fields_sha256(fields, field_column)}
+    return found
+
+
 def map_area(
     bundle: str | Path | MapModel,  # Folder of a model's bundle, or what was loaded from it
     items: ItemList,  # Scenes; their season is the map's
@@ -361,9 +375,10 @@ def map_area(
 ) -> Product:
     """Map the area of an item list: a COG of PRODUCT_BANDS, its colours, its STAC item, its statistics.
 
-    A map that fails leaves no file but a hidden canvas; the same call goes on with it. ProductError where the output
-    cannot be written or windows failed twice, ModelError for a bundle of other features, SampleError for fields that
-    are none.
+    A map that fails leaves an older one as it was, and a hidden canvas: the same call goes on with it. One that is
+    killed while it describes itself leaves a new map with an old item, whose checksum is another. ProductError where
+    the output cannot be written or windows failed twice, ModelError for a bundle of other features,
+    SampleError for fields that are none.
     """
     path = Path(out)
     if path.suffix != ".tif":
@@ -372,12 +387,19 @@ def map_area(
     legend, archive, memory = ready.model.legend, Archive(), Memory()
     votes = None if fields is None else Fields(fields, geobox, legend, field_column=field_column)
     outline = Geometry(items.area, crs="EPSG:4326").to_crs(geobox.crs).geom
-    windows, progress = plan(items, geobox, window_px, archive=archive), progress or (lambda done, total: None)
+    windows = [
+        window
+        for window in plan(items, geobox, window_px, archive=archive)
+        if outline.intersects(window.grid.extent.geom)
+    ]
+    if not windows:
+        raise ProductError(
+            "Grid of the map", found="no pixel of the area", expected="the area of the items", remedy="Use cube.grid."
+        )
+    progress = progress or (lambda done, total: None)
     alone = smoothing is None and votes is None
     about = _tags(ready.model, items, min_clear, mask)
-    tags = about | ({} if smoothing is None else {"GEOCROP_SMOOTHING": json.dumps(asdict(smoothing))})
-    if fields is not None:
-        tags |= {"GEOCROP_FIELDS_SHA256": _fields_sha256(fields, field_column)}
+    tags = about | _help_tags(smoothing, fields, field_column)
 
     def work(strip: Strip) -> NDArray:
         block = (classify if alone else _scores)(ready, strip.features, strip.clear_days)
@@ -398,6 +420,14 @@ def map_area(
                 rows += parts[-1].shape[1]
             yield window, np.concatenate(parts, axis=1)
 
+    def describe() -> None:
+        beside = path.with_suffix(".fields.parquet")
+        beside.unlink(missing_ok=True)  # of a map that was here before
+        if votes:
+            with publish(beside) as draft:
+                votes.table().to_parquet(draft, index=False)
+        _describe(made, ready.model, items.season, tags)
+
     with ExitStack() as unfinished:  # left in the other order: the scores go when the product is there
         if not alone:
             shape, identity = (len(legend.ids) + 2, *geobox.shape), json.dumps([str(geobox), about])
@@ -406,7 +436,14 @@ def map_area(
             )
         painted = unfinished.enter_context(
             cog.writer(
-                path, geobox, dtype=np.uint8, nodata=CLASS_NODATA, bands=PRODUCT_BANDS, tags=tags, threads=threads
+                path,
+                geobox,
+                dtype=np.uint8,
+                nodata=CLASS_NODATA,
+                bands=PRODUCT_BANDS,
+                tags=tags,
+                threads=threads,
+                describe=describe,
             )
         )
         _paint(painted if alone else scores, windows, blocks, progress)
@@ -416,12 +453,6 @@ def map_area(
         for rows, cols, block, probability in () if alone else _with_neighbours(scores, windows, smoothing, legend):
             painted.put(rows, cols, votes.apply(rows, cols, block, probability) if votes else block)
         made = _counted(painted, windows, ready.model, min_clear, path)
-    for suffix in (".fields.parquet", ".stats.json", ".json"):  # of a map that was here before
-        path.with_suffix(suffix).unlink(missing_ok=True)
-    if votes:
-        with publish(path.with_suffix(".fields.parquet")) as draft:
-            votes.table().to_parquet(draft, index=False)
-    _describe(made, ready.model, items.season, tags)
     return made
 
 
