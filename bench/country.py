@@ -24,8 +24,8 @@ RESULT = ROOT / "bench/results/country.json"
 DATES, SIDE_PX = 50, 1024
 
 KM2 = 390_757  # Zimbabwe, land and water (Encyclopaedia Britannica; CIA World Factbook: 390,757)
-GRID_SHARE = 1.10  # pixels of the tiles' grids to pixels of the country: nbs/42_scale, 4.29 billion to 3.90
-TILES = 69  # MGRS squares of Zimbabwe in both zones: nbs/42_scale
+GRID_SHARE = 1.11  # pixels of the tiles' grids to pixels of the country: nbs/42_scale, 4.26 billion to 3.84
+TILES = 66  # MGRS squares of Zimbabwe in both zones: nbs/42_scale
 REAL_BYTES = 5.6  # bytes a date and pixel of 10 m in real COGs, six assets, overviews included: profiles/herault_2018
 VCPU_USD_H = 0.05  # assumption: rented, on demand, 2 GB and a core
 KWH_USD, CORE_W = 0.12, 15  # assumption: own machine, electricity only

@@ -220,7 +220,9 @@ class Product:
         )
         said = "".join(f"<li>{escape(text)}</li>" for text in self.warnings)
         return (
-            f'<div style="display:flex;gap:2em"><img alt="crop map" src="data:image/png;base64,{picture}"><div>'
+            '<div style="display:flex;gap:2em;align-items:flex-start"><img alt="crop map" '
+            'style="image-rendering:pixelated;min-width:320px;max-width:512px" '
+            f'src="data:image/png;base64,{picture}"><div>'
             f"<table>{rows}<tr><td></td><td>no class</td><td>{self.unseen_ha:,.1f} ha</td></tr></table>"
             f"<p>counted pixels; mean confidence {self.confidence_pct:.0f} %; {self.clear_days} clear days "
             f"(median)</p><ul>{said}</ul></div></div>"
@@ -402,11 +404,7 @@ def map_area(
     tags = about | _help_tags(smoothing, fields, field_column)
 
     def work(strip: Strip) -> NDArray:
-        block = (classify if alone else _scores)(ready, strip.features, strip.clear_days)
-        here, nothing = geobox[strip.rows, strip.cols], CLASS_NODATA if alone else _UNKNOWN
-        if not outline.contains(here.extent.geom):
-            block[:, geometry_mask([outline], here.shape, here.transform)] = nothing
-        return block
+        return (classify if alone else _scores)(ready, strip.features, strip.clear_days)
 
     def blocks(wanted: Sequence[Window]) -> Iterator[tuple[Window, NDArray]]:
         done = stream_features(
@@ -418,7 +416,11 @@ def map_area(
             while rows < window.grid.shape[0]:
                 parts.append(next(done))
                 rows += parts[-1].shape[1]
-            yield window, np.concatenate(parts, axis=1)
+            block = np.concatenate(parts, axis=1)
+            if not outline.contains(window.grid.extent.geom):
+                outside = geometry_mask([outline], window.grid.shape, window.grid.transform)
+                block[:, outside] = CLASS_NODATA if alone else _UNKNOWN
+            yield window, block
 
     def describe() -> None:
         beside = path.with_suffix(".fields.parquet")
