@@ -19,7 +19,7 @@ from pystac_client import ItemSearch
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from shapely import unary_union
-from shapely.geometry import shape
+from shapely.geometry import Point, box, shape
 from urllib3 import Retry
 
 from .schema import ItemsError, Season
@@ -116,11 +116,14 @@ class Extent:
 def off_area(href: str, outline: Mapping[str, Any], extent: Extent) -> ItemsError:
     "There is nothing at this place at any time."
     centre = shape(outline).centroid
+    swapped = not box(*extent.bounds).intersects(centre) and box(*extent.bounds).intersects(Point(centre.y, centre.x))
     return ItemsError(
         f"Area around lon {centre.x:.3f}, lat {centre.y:.3f}",
         found=f"no scene of {href}",
         expected=f"an area with scenes, within {[round(x, 3) for x in extent.bounds]} (west, south, east, north)",
-        remedy="Longitude comes first; check that the two are not swapped.",
+        remedy=f"Longitude and latitude are swapped: lon {centre.y:.3f}, lat {centre.x:.3f} is there."
+        if swapped
+        else "Longitude comes first; check that the two are not swapped.",
     )
 
 

@@ -4,22 +4,27 @@
 
 # %% auto #0
 __all__ = ['PARAMS', 'AT_LEAST', 'SETTINGS', 'NAMES', 'Section', 'Base', 'Simulate', 'Items', 'Features', 'Train', 'Evaluate',
-           'Gate', 'Export', 'Catalogue', 'Labels', 'MLflow', 'home', 'params', 'settings', 'season', 'area', 'legend']
+           'Gate', 'Export', 'Catalogue', 'Labels', 'MLflow', 'Store', 'Country', 'home', 'params', 'settings',
+           'season', 'area', 'legend', 'today', 'read_outline', 'check_request']
 
 # %% ../nbs/01_settings.ipynb #84494fe6
 import configparser
 import dataclasses
+import datetime as dt
 import difflib
+import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from .schema import AOI, Area, Legend, Season, SettingsError, geometry
+from .schema import AOI, EARTH_RADIUS_M, Area, Legend, SchemaError, Season, SettingsError, geometry
 
 # %% ../nbs/01_settings.ipynb #44c0c725
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,7 @@ class Export:
     "The map."
 
     window_px: int | None = None  # Side of the windows; bounds the memory, not the result; none: a tile of the files
+    max_radius_m: float = 50_000.0  # Of one map, in metres: 100 Mpx; more land is mapped tile by tile
     survey_units: int = 600  # Places of the reference survey that is drawn from the map
     survey_minimum: int = 50  # At least so many in each mapped class (Olofsson et al. 2014 advise 50 to 100)
     surveys: int = 200  # Repeated surveys that tell whether the intervals hold; where the truth is known
@@ -137,6 +143,7 @@ AT_LEAST: dict[str, int] = {  # least value that makes sense, by key
     "draws": 1,
     "min_fields": 1,
     "window_px": 16,
+    "max_radius_m": 10,
     "survey_minimum": 2,
     "surveys": 1,
 }
@@ -173,7 +180,23 @@ class MLflow:
     required: bool = False  # yes: a gate that cannot see the registry stops; no: it warns, and promotes nothing
 
 
-SETTINGS: dict[str, type] = {"catalogue": Catalogue, "labels": Labels, "mlflow": MLflow}
+@dataclass(frozen=True, slots=True)
+class Store:
+    "What is kept for later."
+
+    models: str = ""  # Folder, or s3://bucket, of bundles as <name>/<version>/; empty: there is only results/model
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    "Land that is mapped."
+
+    boundary: str = ""  # Its outline, GeoJSON with one Polygon or MultiPolygon; empty: not known
+
+
+SETTINGS: dict[str, type] = {
+    "catalogue": Catalogue, "labels": Labels, "mlflow": MLflow, "store": Store, "country": Country,
+}  # fmt: skip
 NAMES = ("collections", "experiment")  # keys of settings.ini that hold names; all others hold places
 
 # %% ../nbs/01_settings.ipynb #e4ab9708
@@ -278,7 +301,7 @@ def params(
 
 
 def settings(
-    section: str,  # Name of a section: catalogue, labels, mlflow
+    section: str,  # Name of a section: catalogue, labels, mlflow, store, country
     folder: str | Path | None = None,  # Project folder; None is the one we are in
 ) -> Any:  # The section's dataclass, paths made absolute
     "A section of settings.ini with the environment's overrides; the whole file is checked."
@@ -343,3 +366,107 @@ def legend(folder: str | Path | None = None) -> Legend:
                 remedy="Correct it.",
             )
     return Legend.of(rows)
+
+# %% ../nbs/01_settings.ipynb #b7706150
+def today() -> dt.date:
+    "The day it is, UTC: of `GEOCROP_TODAY`, or of the clock."
+    stated = os.environ.get("GEOCROP_TODAY", "")
+    try:
+        return dt.date.fromisoformat(stated) if stated else dt.datetime.now(dt.UTC).date()
+    except ValueError:
+        raise SettingsError(
+            "Environment", found=f"GEOCROP_TODAY={stated}", expected="a day like 2023-06-01", remedy="Correct it."
+        ) from None
+
+
+def read_outline(
+    path: str | Path,  # GeoJSON: a geometry, a feature, or a collection of one feature; WGS 84
+) -> dict[str, Any]:  # GeoJSON Polygon or MultiPolygon
+    "The polygon of a GeoJSON file, checked."
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        features = content.get("features", [content])
+        if len(features) == 1:
+            return geometry(features[0].get("geometry", features[0]))
+        found = f"{len(features)} features"
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    raise SchemaError(
+        f"Outline {Path(path).name}",
+        found=found,
+        expected="GeoJSON with one Polygon or MultiPolygon, longitude first",
+        remedy="Check the path; merge several outlines into one MultiPolygon.",
+    )
+
+
+def check_request(
+    area: Area,  # (lon, lat, radius_m) or GeoJSON Polygon
+    season: Season,
+    *,
+    partial: bool = False,  # Whether a season that has not ended will do
+    folder: str | Path | None = None,  # Project folder; None is the one we are in
+) -> None:
+    "SchemaError where no map can be made of this area and season, whatever the catalogue has."
+    _check_season(season, partial)
+    outline = _positions(geometry(area))
+    _check_size(area, outline, params("export", folder).max_radius_m)
+    if boundary := settings("country", folder).boundary:
+        _check_order(area, outline, read_outline(boundary))
+
+
+def _check_season(season: Season, partial: bool) -> None:
+    now = today()
+    if now < season.first or (now <= season.last and not partial):
+        raise SchemaError(
+            f"Season {season.year} ({season.first} to {season.last})",
+            found="a season that has not " + ("begun" if now < season.first else "ended"),
+            expected="one that ended before today",
+            remedy="Choose an earlier year, or wait."
+            if now < season.first
+            else "Choose an earlier year, wait, or ask for a part of it (--partial): late crops will be mistaken.",
+        )
+
+
+def _positions(outline: Mapping[str, Any]) -> list[tuple[float, float]]:
+    return [(lon, lat) for ring in _rings(outline) for lon, lat, *_ in ring]
+
+
+def _rings(outline: Mapping[str, Any]) -> list[Any]:
+    coordinates = outline["coordinates"]
+    return coordinates if outline["type"] == "Polygon" else [ring for part in coordinates for ring in part]
+
+
+def _check_size(area: Area, outline: list[tuple[float, float]], limit_m: float) -> None:
+    lons, lats = zip(*outline, strict=True)
+    degree_m = math.radians(1) * EARTH_RADIUS_M
+    width = (max(lons) - min(lons)) * degree_m * math.cos(math.radians((min(lats) + max(lats)) / 2))
+    radius = area.radius_m if isinstance(area, AOI) else max(width, (max(lats) - min(lats)) * degree_m) / 2
+    if radius > limit_m:
+        raise SchemaError(
+            "Radius of the area",
+            found=f"{radius / 1000:,.1f} km",
+            expected=f"{limit_m / 1000:g} km or less in one map",
+            remedy="Map a part of it, or tile by tile; the limit is export.max_radius_m in params.yaml.",
+        )
+
+
+def _check_order(area: Area, outline: list[tuple[float, float]], boundary: Mapping[str, Any]) -> None:
+    lons, lats = zip(*outline, strict=True)
+    middle = ((min(lons) + max(lons)) / 2, (min(lats) + max(lats)) / 2)
+    lon, lat = (area.lon, area.lat) if isinstance(area, AOI) else middle
+    if not _inside(lon, lat, boundary) and _inside(lat, lon, boundary):
+        raise SchemaError(
+            "Place of the area",
+            found=f"lon {lon:g}, lat {lat:g}, outside the country",
+            expected=f"longitude first; swapped, lon {lat:g}, lat {lon:g} is inside",
+            remedy=f"Longitude and latitude are swapped: ask for lon {lat:g}, lat {lon:g}.",
+        )
+
+
+def _inside(lon: float, lat: float, outline: Mapping[str, Any]) -> bool:
+    "Whether a ray from a place to the east crosses the outline an odd number of times."
+    sides = (side for ring in _rings(outline) for side in pairwise(ring))
+    crossed = (
+        (a[1] > lat) != (b[1] > lat) and lon < a[0] + (lat - a[1]) / (b[1] - a[1]) * (b[0] - a[0]) for a, b in sides
+    )
+    return sum(crossed) % 2 == 1
