@@ -143,7 +143,7 @@ compressed product, one thread; {found["machine"].split(";")[0]}.
 
 ## How to go about it
 
-1. `geocrop map --area zimbabwe.geojson --grid mgrs --year 2022 --out zimbabwe_2022 --quote`
+1. `geocrop map --polygon zimbabwe.geojson --grid mgrs --year 2022 --out zimbabwe_2022 --quote`
 2. The same without `--quote`: on this machine with `--workers 2`, on a cluster with `--scheduler tcp://...`. Stop
    it, lose machines, start it again: finished tiles stay finished.
 3. `--mosaic` writes a virtual raster for each zone and the STAC collection. On Digital Earth Africa's grid
