@@ -41,8 +41,8 @@ repro: profile $(READY) ## the map and its scores; PROFILE=name for one of profi
 season: $(READY) ## the embedded season in data/season (no network, seeded)
 	@"$(BIN)/dvc" repro data/dvc.yaml
 
-test: $(READY) season ## every test, notebooks included; ARGS="-k words" to choose
-	@"$(BIN)/python" -m pytest $(ARGS)
+test: $(READY) season ## every test, notebooks included, two files at a time; ARGS="-k words" to choose
+	@"$(BIN)/python" -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: $(READY) ## kernels, reading, trees and maps against others, side by side (two hours, 4 GB in the temp folder)
 	@bench/setup.sh

@@ -66,7 +66,7 @@ def simulate(args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def _asked(args: argparse.Namespace, partial: bool) -> tuple[Area, Season]:
+def _asked(args: argparse.Namespace, partial: bool, tiled: bool = False) -> tuple[Area, Season]:
     "The area and the season of the arguments, checked."
     disc, base = [args.lon, args.lat, args.radius_m], params("base")
     given = [value is not None for value in disc]
@@ -80,7 +80,7 @@ def _asked(args: argparse.Namespace, partial: bool) -> tuple[Area, Season]:
             remedy="Say where: a disc or a polygon.",
         )
     area, season = read_outline(args.polygon) if args.polygon else AOI(*disc), Season(args.year, base.start, base.end)
-    check_request(area, season, partial=partial)
+    check_request(area, season, partial=partial, tiled=tiled)
     return area, season
 
 
@@ -136,7 +136,7 @@ def country(args: argparse.Namespace) -> dict[str, Any] | list[str]:
     from geocrop import scale
     from geocrop.clouds import Mask
 
-    area, season = _asked(args, args.partial)
+    area, season = _asked(args, args.partial, tiled=True)
     side_m = round(1000 * args.square_km)
     tiles = scale.utm_tiles(area, side_m) if args.grid == "mgrs" else scale.deafrica_tiles(area)
     if args.list_tiles:

@@ -199,7 +199,7 @@ class Product:
     def page(self) -> dict[str, Any]:
         "The statistics file, but for a survey."
         return {
-            "hectares_counted": self.hectares,
+            "hectares_counted": {name: round(ha, 4) for name, ha in self.hectares.items()},
             "hectares_without_class": round(self.unseen_ha, 4),
             "hectares_like_training": None if math.isnan(self.applicable_ha) else round(self.applicable_ha, 4),
             "mean_confidence_pct": None if math.isnan(self.confidence_pct) else round(self.confidence_pct, 2),

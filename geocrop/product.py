@@ -48,7 +48,7 @@ from geocrop.schema import (
 from .settings import home, settings
 from .store import publish, request_options, sha256, unsigned
 
-# %% ../nbs/41_product.ipynb #fcd89c25
+# %% ../nbs/41_product.ipynb #086e060e
 @dataclass(frozen=True, slots=True)
 class Recipe:
     "How a map was made, as its tags say."
@@ -80,13 +80,15 @@ def read_recipe(
         year, first, last = tags["GEOCROP_SEASON"].split()
         if bands != tuple(PRODUCT_BANDS) or crs is None:
             raise ValueError(f"bands {', '.join(map(str, bands))} in {crs}")
+        area = json.loads(tags["GEOCROP_AREA"])
+        geometry(area)  # refuses what is none; the outline is kept as it was written, letter by letter
         clear = tuple(int(scl) for scl in tags["GEOCROP_CLEAR_SCL"].split())
         for needed in ("GEOCROP_ITEMS_SHA256", "GEOCROP_MODEL", "GEOCROP_MODEL_SHA256", "GEOCROP_FEATURES_SHA256"):
             tags[needed]
         return Recipe(
             tags,
             geobox,
-            geometry(json.loads(tags["GEOCROP_AREA"])),
+            area,
             Season(int(year), first[5:], last[5:]),
             tuple(tags["GEOCROP_ITEMS"].split()),
             int(tags["GEOCROP_MIN_CLEAR"]),

@@ -404,12 +404,14 @@ def check_request(
     season: Season,
     *,
     partial: bool = False,  # Whether a season that has not ended will do
+    tiled: bool = False,  # Whether it is mapped tile by tile, however large
     folder: str | Path | None = None,  # Project folder; None is the one we are in
 ) -> None:
     "SchemaError where no map can be made of this area and season, whatever the catalogue has."
     _check_season(season, partial)
     outline = _positions(geometry(area))
-    _check_size(area, outline, params("export", folder).max_radius_m)
+    if not tiled:
+        _check_size(area, outline, params("export", folder).max_radius_m)
     if boundary := settings("country", folder).boundary:
         _check_order(area, outline, read_outline(boundary))
 

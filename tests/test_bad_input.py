@@ -194,6 +194,7 @@ def test_a_truncated_scene_leaves_no_map(project: Path, season: Path, tmp_path: 
         map_area(tmp_path / "model", listed, cube.grid(listed), project / "results/map.tif")
     assert victim.id in told(caught.value)
     assert left(project) == []
+    assert (project / "results/.map.tif.unfinished").is_dir()  # to go on with
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

@@ -178,6 +178,11 @@ def test_the_limit_is_a_parameter_and_holds_for_polygons(no_catalogue: None, cap
     assert "found 0.3 km" in refused(capsys, words("map", none, "--polygon", "farm.geojson"))
 
 
+def test_the_limit_is_for_one_map_and_not_for_tiles(no_catalogue: None, capsys: pytest.CaptureFixture[str]):
+    line = words("map", {"--radius-m": 90_000}, "--grid", "mgrs", "--list-tiles")
+    assert cli.main(line) == 0 and len(json.loads(capsys.readouterr().out)) > 3
+
+
 @pytest.mark.parametrize(
     "content",
     [

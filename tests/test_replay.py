@@ -112,6 +112,15 @@ def test_a_list_of_items_with_files_elsewhere_is_as_good(path: Path, model: Path
     assert product.replay(path, bundle=model, items=listed).identical
 
 
+def test_a_map_of_a_list_that_was_frozen_in_a_file(model: Path, season: Path, tmp_path: Path):
+    "Its outline has its keys in another order: that, too, is in the tags."
+    catalogue = str(season / "catalog.json")
+    found = items.search(AOI(*CENTRE, 100), settings.season(ROOT), catalogue=catalogue, max_cloud_pct=10, skip=[])
+    items.save(found, tmp_path / "items.json")
+    path = map_area(model, items.load(tmp_path / "items.json"), cube.grid(found), tmp_path / "frozen.tif").path
+    assert product.replay(path, bundle=model).identical
+
+
 def test_the_map_itself_is_not_touched(path: Path, model: Path):
     before = (sha256(path), sorted(path.parent.iterdir()))
     product.replay(path, bundle=model)
