@@ -30,7 +30,7 @@ REAL_BYTES = 5.6  # bytes a date and pixel of 10 m in real COGs, six assets, ove
 VCPU_USD_H = 0.05  # assumption: rented, on demand, 2 GB and a core
 KWH_USD, CORE_W = 0.12, 15  # assumption: own machine, electricity only
 LINE_MB_S = 100  # assumption: what a site with a good line reads from the archive, megabytes a second
-RAW_BYTES = 5  # bands of the product, uint8: an unfinished tile before it is compressed
+RAW_BYTES = 12.5  # five bands, uint8, and room for what is made of them: 2.5 times as much (geocrop.cog.ROOM)
 
 
 def measured(folder: Path, bundle: Path, rounds: int) -> dict:
