@@ -216,7 +216,8 @@ def disc(task: Task, rounds: int, work: Path) -> tuple[list[float], list[Bar]]:
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 ONCE = """if True:
-    import resource, sys, time
+    import re, sys, time
+    from pathlib import Path
     from geocrop import items
     from geocrop.mapping import map_area
     from odc.geo.geobox import GeoBox
@@ -225,7 +226,8 @@ ONCE = """if True:
     grid = GeoBox((int(side), int(side)), Affine(10, 0, float(west), 0, -10, float(north)), f"EPSG:{epsg}")
     start = time.perf_counter()
     map_area(model, items.load(path), grid, out, window_px=int(window), threads=int(threads))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter() - start)
+    seconds = time.perf_counter() - start  # getrusage would tell the parent's peak, if that is larger
+    print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1], seconds)
 """
 
 
