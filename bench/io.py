@@ -4,7 +4,6 @@
                              [--folder DIR] [--json out.json] [--long]
 """
 
-import argparse
 import json
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from rounds import (
     Bar,
     Contender,
     Times,
+    arguments,
     cpu,
     finish,
     interleave,
@@ -354,21 +354,11 @@ def recode(archive: Archive, dates: int, rounds: int) -> Times:
 # --- all of it -------------------------------------------------------------------------------------------------------
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ["read", "stream", "memory", "recode"]
-    parser.add_argument("--part", nargs="+", choices=parts, default=parts[:3], help="default: all but recode")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--size", type=int, default=2048, help="side of the archive in pixels of 10 m, whole tiles")
-    parser.add_argument("--dates", type=int, default=50)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "geocrop-bench")
-    parser.add_argument("--long", action="store_true", help="memory also at 8192 px")
-    parser.add_argument("--json", type=Path, help="write everything there")
-    return parser.parse_args()
+PARTS = ("read", "stream", "memory", "recode")
 
 
 def main() -> None:
-    given = arguments()
+    given = arguments(__doc__, PARTS, PARTS[:3], 7)
     single_thread()
     tell(f"archive in {given.folder}")
     archive = make(given.folder, given.size, given.dates)

@@ -4,7 +4,6 @@
                               [--folder DIR] [--json out.json] [--long]
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,7 +20,20 @@ import numpy as np
 import readers
 from archive import EPSG, TILE_PX, Archive, make, widen
 from readers import Task
-from rounds import Bar, Contender, Times, finish, interleave, machine, ratio, table, table_of_times, tell, wall
+from rounds import (
+    Bar,
+    Contender,
+    Times,
+    arguments,
+    finish,
+    interleave,
+    machine,
+    ratio,
+    table,
+    table_of_times,
+    tell,
+    wall,
+)
 from season import cover, fields
 
 HERE = Path(__file__).parent
@@ -269,21 +281,11 @@ def memory(archive: Archive, dates: int, sides_px: list[int], work: Path) -> tup
 # --- all of it -------------------------------------------------------------------------------------------------------
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ["speed", "stages", "disc", "memory"]
-    parser.add_argument("--part", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--size", type=int, default=2048, help="side of the archive in pixels of 10 m, whole tiles")
-    parser.add_argument("--dates", type=int, default=50)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "geocrop-bench")
-    parser.add_argument("--long", action="store_true", help="memory also at 8192 px")
-    parser.add_argument("--json", type=Path, help="write everything there")
-    return parser.parse_args()
+PARTS = ("speed", "stages", "disc", "memory")
 
 
 def main() -> None:
-    given = arguments()
+    given = arguments(__doc__, PARTS, PARTS, 5)
     archive = make(given.folder, given.size, given.dates)
     task = Task(archive, given.dates, given.size)
     about = machine("numpy", "numba", "rasterio", "xgboost-cpu", "lightgbm", "catboost")

@@ -1,11 +1,13 @@
 """Interleaved timing, and the two tables that come out of it: what each contender took, and which bars are met."""
 
+import argparse
 import gc
 import json
 import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -181,6 +183,19 @@ def table_of_bars(bars: Sequence[Bar]) -> str:
         limit = f"{'>=' if bar.at_least else '<='} {digits(bar.limit)}{bar.unit}"
         rows.append([bar.claim, f"{digits(bar.found)}{unit}", spread, limit, "pass" if bar.met else "FAIL"])
     return table(["claim", "median", "min - max", "bar", ""], rows)
+
+
+def arguments(doc: str | None, parts: Sequence[str], default: Sequence[str], rounds: int) -> argparse.Namespace:
+    "The command line of a script that measures an archive of COGs, in parts."
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", nargs="+", choices=parts, default=default, help=f"default: {' '.join(default)}")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--size", type=int, default=2048, help="side of the archive in pixels of 10 m, whole tiles")
+    parser.add_argument("--dates", type=int, default=50)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "geocrop-bench")
+    parser.add_argument("--long", action="store_true", help="memory also at 8192 px")
+    parser.add_argument("--json", type=Path, help="write everything there")
+    return parser.parse_args()
 
 
 def machine(*packages: str) -> str:
