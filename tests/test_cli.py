@@ -12,13 +12,12 @@ import termios
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
+from bundles import guessing
 
-from geocrop import cli, settings
+from geocrop import cli
 from geocrop.bundle import write_bundle
-from geocrop.ensemble import Ensemble
 from geocrop.schema import AOI, FEATURE_ORDER_V1
 
 ROOT = Path(__file__).parents[1]
@@ -28,11 +27,7 @@ DISC = {"--lon": 31.05, "--lat": -17.83, "--radius-m": 300, "--year": 2022}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "A bundle that answers at random."
-    rng = np.random.default_rng(1)
-    folder = tmp_path_factory.mktemp("model") / "bundle"
-    X = rng.uniform(0, 1, (300, 51)).astype("float32")
-    Ensemble(settings.legend(ROOT), rounds=3, inner_folds=0).fit(X, np.repeat(np.arange(1, 11), 30)).save(folder)
-    return folder
+    return guessing(tmp_path_factory.mktemp("model") / "bundle")
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from bundles import guessing
 from swift_s3 import SECRET_KEY, serve
 
 from geocrop import cli, cog, cube, items, product, settings
-from geocrop.ensemble import Ensemble
 from geocrop.mapping import Product, map_area
 from geocrop.schema import AOI, GeocropError
 from geocrop.store import sha256
@@ -34,11 +34,7 @@ def in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "A bundle; what it has learnt is of no matter here, only that it answers all classes."
-    rng = np.random.default_rng(1)
-    folder = tmp_path_factory.mktemp("model") / "bundle"
-    X = rng.uniform(0, 1, (300, 51)).astype("float32")
-    Ensemble(settings.legend(ROOT), rounds=3, inner_folds=0).fit(X, np.repeat(np.arange(1, 11), 30)).save(folder)
-    return folder
+    return guessing(tmp_path_factory.mktemp("model") / "bundle")
 
 
 @pytest.fixture(scope="module")
