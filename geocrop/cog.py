@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TILE_PX', 'CACHE_MB', 'COMPARED_PX', 'ROOM', 'QGIS_VERSION', 'EXTENSIONS', 'MLM', 'FILES', 'Canvas', 'canvas',
-           'writer', 'check', 'read_on', 'colour', 'picture', 'ModelFacts', 'is_public', 'stac_item', 'restate',
-           'plot_classes']
+           'writer', 'free_bytes', 'check', 'read_on', 'colour', 'gdal_palette', 'picture', 'ModelFacts', 'is_public',
+           'stac_item', 'restate', 'plot_classes']
 
 # %% ../nbs/03_cog.ipynb #956cba36
 import base64
@@ -276,11 +276,15 @@ def _read_again(draft: Path, painted: Canvas, threads: int) -> None:
                 tif.read(window=Window(0, row, tif.width, min(TILE_PX, tif.height - row)))  # OSError where it cannot
 
 
+def free_bytes(path: Path) -> int:
+    "Room on the disk where a file or folder is to be, which need not be there yet."
+    return shutil.disk_usage(next(parent for parent in path.absolute().parents if parent.is_dir())).free
+
+
 def _check_room(path: Path, size: int) -> None:
     "ProductError where the disk has no room for a canvas of so many bytes and for what is made of it."
-    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     there = path.with_name(f".{path.name}.unfinished") / "pixels.raw"
-    free = shutil.disk_usage(folder).free + (there.stat().st_size if there.is_file() else 0)
+    free = free_bytes(path) + (there.stat().st_size if there.is_file() else 0)
     if free < ROOM * size:
         raise ProductError(
             path.name,
@@ -369,12 +373,14 @@ def colour(
 ) -> None:
     "Give the first band its colour table and its class names: for GDAL (.tif.aux.xml) and for QGIS (.qml)."
     with publish(f"{path}.aux.xml") as draft:
-        draft.write_text(_gdal_colours(legend), encoding="utf-8")
+        band = f'<PAMRasterBand band="1">{gdal_palette(legend)}</PAMRasterBand>'
+        draft.write_text(f"<PAMDataset>{band}</PAMDataset>\n", encoding="utf-8")
     with publish(Path(path).with_suffix(".qml")) as draft:
         draft.write_text(_qgis_style(legend), encoding="utf-8")
 
 
-def _gdal_colours(legend: Legend) -> str:
+def gdal_palette(legend: Legend) -> str:
+    "Colours and names of classes, as GDAL's XML has them within a band."
     rgb, names = legend.rgb(), dict(zip(legend.ids, legend.names, strict=True))
     entries = "".join(
         '<Entry c1="{}" c2="{}" c3="{}" c4="{}"/>'.format(*rgb.get(i, (0, 0, 0)), 255 if i in rgb else 0)
@@ -382,9 +388,8 @@ def _gdal_colours(legend: Legend) -> str:
     )
     categories = "".join(f"<Category>{escape(names.get(i, ''))}</Category>" for i in range(max(names) + 1))
     return (
-        '<PAMDataset><PAMRasterBand band="1"><ColorInterp>Palette</ColorInterp>'
+        "<ColorInterp>Palette</ColorInterp>"
         f"<CategoryNames>{categories}</CategoryNames><ColorTable>{entries}</ColorTable>"
-        "</PAMRasterBand></PAMDataset>\n"
     )
 
 

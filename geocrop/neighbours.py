@@ -7,6 +7,7 @@ __all__ = ['MOST_PX', 'Smoothing', 'smooth', 'Fields']
 
 # %% ../nbs/26_neighbours.ipynb #e4cadfa3
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # tables come from the caller: a map without fields does not 
 # %% ../nbs/26_neighbours.ipynb #7a172f97
 MOST_PX = 10  # radius of the largest window, 21 x 21, that sits allows
 _SURE = 1e-4  # probabilities take part between this and 1 less this
-_STEP = 1 / 3500  # of a logit in int16: ln(9999) is 32,236 steps; rounding moves no probability by 0.0001
+_STEP = 1 / 3500  # of a logit in int16: ln(9999) is 32,236 steps; rounding moves a probability by 0.0002 at times
 _NOTHING, _LOWEST = -32_768, -32_767  # int16: no neighbour here; less than any logit
 
 
@@ -37,6 +38,15 @@ class Smoothing:
     radius_px: int = 1  # Neighbours are so many pixels away at most, in rows and columns: 1 is a window of 3 x 3
     smoothness: float | tuple[float, ...] = 5.0  # Variance of a pixel's logits, of all classes or each; 0: not smoothed
     share: float = 0.5  # Part of the neighbours, those most for a class, that it asks; above 0, 1 is all
+
+    @classmethod
+    def of(
+        cls,
+        row: Mapping[str, Any],  # As dataclasses.asdict gives it, whether JSON has been in between or not
+    ) -> "Smoothing":
+        "From plain values."
+        each = row["smoothness"]
+        return cls(row["radius_px"], tuple(each) if isinstance(each, list) else each, row["share"])
 
     def __post_init__(self):
         each = self.smoothness if isinstance(self.smoothness, tuple) else (self.smoothness,)

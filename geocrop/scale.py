@@ -40,8 +40,9 @@ from . import cog, items
 from .bundle import bundle_sha256
 from .clouds import V1_MASK, Mask
 from .items import ItemList
-from .mapping import PRODUCT_BANDS, MapModel, map_area
+from .mapping import PRODUCT_BANDS, MapModel, asked, code, map_area
 from .neighbours import Smoothing
+from .product import stated_legend
 from .reader import plan, sizes
 from geocrop.schema import (
     CLASS_NODATA,
@@ -57,7 +58,7 @@ from geocrop.schema import (
     geometry,
 )
 from .settings import params, settings
-from .store import code_sha256, publish, sha256
+from .store import publish, sha256
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -214,8 +215,7 @@ class Job:
     def neighbours(self) -> Smoothing | None:
         if self.smoothing is None:
             return None
-        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.smoothing.items()}
-        return Smoothing(**known)
+        return Smoothing.of(self.smoothing)
 
     def plain(self) -> dict[str, Any]:
         "As values that JSON knows."
@@ -256,7 +256,7 @@ def job(
         out=str(Path(out).resolve()),
         bundle=str(Path(bundle).resolve()),
         model_sha256=bundle_sha256(bundle),
-        code_sha256=code_sha256("geocrop.mapping"),
+        code_sha256=code(),
         season=(season.year, season.start, season.end),
         catalogue=str(catalogue),
         collections=tuple(collections),
@@ -311,17 +311,13 @@ def is_finished(
     found: ItemList,  # Its scenes
 ) -> bool:
     "Whether a tile's map is there, whole, and the one that would be made."
-    path, season = map_path(job.out, tile.name), Season(*job.season)
+    path = map_path(job.out, tile.name)
     if not path.is_file() or _verified(path) is None:
         return False
     expected = {
         "GEOCROP_CODE_SHA256": job.code_sha256,
         "GEOCROP_MODEL_SHA256": job.model_sha256,
-        "GEOCROP_SEASON": f"{season.year} {season.first} {season.last}",
-        "GEOCROP_ITEMS_SHA256": found.sha256,
-        "GEOCROP_MIN_CLEAR": str(job.min_clear),
-        "GEOCROP_CLEAR_SCL": " ".join(str(int(scl)) for scl in job.clear_scl),
-        "GEOCROP_DILATION_M": f"{job.dilation_m:g}",
+        **asked(found, job.min_clear, job.mask, job.neighbours),
     }
     try:
         same_area = items.load(path.with_name("items.json")).area == tile.area
@@ -329,9 +325,9 @@ def is_finished(
         return False
     with rasterio.open(path) as tif:
         same_pixels = GeoBox((tif.height, tif.width), tif.transform, tif.crs) == tile.geobox
-        same_tags = expected.items() <= tif.tags().items() and tif.tags().get("GEOCROP_SMOOTHING") == (
-            json.dumps(job.smoothing) if job.smoothing else None
-        )
+        stated = tif.tags()
+        helped = "GEOCROP_SMOOTHING" in stated
+        same_tags = expected.items() <= stated.items() and helped == (job.smoothing is not None)
     return same_area and same_pixels and same_tags
 
 # %% ../nbs/42_scale.ipynb #75cbfe25
@@ -348,7 +344,7 @@ def _check_worker(job: Job) -> None:
     "ModelError where a worker's model or code is not that of the job."
     for what, found, expected in (
         ("Model", bundle_sha256(job.bundle), job.model_sha256),
-        ("Code", code_sha256("geocrop.mapping"), job.code_sha256),
+        ("Code", code(), job.code_sha256),
     ):
         if found != expected:
             raise ModelError(
@@ -603,8 +599,6 @@ def quote(
         sample = measure(job, middle, found[middle.name])
     pixels = sum(tile.pixels for tile in seen)
     core_h, eta_h = estimate(sample, len(seen), pixels, workers=workers)
-    place = Path(job.out)
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
     return Quote(
         tiles=len(tiles),
         km2=sum(tile.km2 for tile in tiles),
@@ -614,7 +608,7 @@ def quote(
         read_bytes=sum(sum(sizes(found[tile.name], tile.geobox).values()) for tile in seen),
         written_bytes=round(pixels * sample.written / sample.pixels),
         working_bytes=round(workers * cog.ROOM * len(PRODUCT_BANDS) * max(tile.pixels for tile in seen)),
-        free_bytes=shutil.disk_usage(there).free,
+        free_bytes=cog.free_bytes(Path(job.out) / "map"),
         core_h=core_h,
         eta_h=eta_h,
     )
@@ -636,17 +630,9 @@ def _source(tile: rasterio.DatasetReader, href: str, band: int, whole: GeoBox) -
 
 def _write_vrt(path: Path, tiles: Sequence[rasterio.DatasetReader], whole: GeoBox, legend: Legend) -> None:
     "A virtual raster of tiles of one CRS beside their folders."
-    rgb, names = legend.rgb(), dict(zip(legend.ids, legend.names, strict=True))
-    entry = '<Entry c1="{}" c2="{}" c3="{}" c4="{}"/>'
-    colours = "".join(entry.format(*rgb.get(i, (0, 0, 0)), 255 * (i in rgb)) for i in range(256))
-    classes = "".join(f"<Category>{escape(names.get(i, ''))}</Category>" for i in range(max(names) + 1))
-    palette = (
-        f"<ColorInterp>Palette</ColorInterp><ColorTable>{colours}</ColorTable>"
-        f"<CategoryNames>{classes}</CategoryNames>"
-    )
     bands = "\n".join(
         f'<VRTRasterBand dataType="Byte" band="{number}"><Description>{name}</Description>'
-        f"<NoDataValue>{CLASS_NODATA}</NoDataValue>{palette if number == 1 else ''}\n"
+        f"<NoDataValue>{CLASS_NODATA}</NoDataValue>{cog.gdal_palette(legend) if number == 1 else ''}\n"
         + "\n".join(_source(t, Path(t.name).relative_to(path.parent).as_posix(), number, whole) for t in tiles)
         + "</VRTRasterBand>"
         for number, name in enumerate(PRODUCT_BANDS, 1)
@@ -690,14 +676,6 @@ def _shared_tags(tiles: Sequence[rasterio.DatasetReader]) -> dict[str, str]:
     return {tag: next(iter(every.values()))[tag] for tag in shared}
 
 
-def _legend(item: Mapping[str, Any]) -> Legend:
-    "The classes that a tile's STAC item states."
-    classes = item["assets"]["map"]["bands"][0]["classification:classes"]
-    return Legend.of(
-        [{"id": c["value"], "name": c["name"], "colour": f"#{c['color_hint'].lower()}"} for c in classes]
-    )
-
-
 def mosaic(
     out: str | Path,  # Folder of a job, with a folder for each tile
     *,
@@ -709,7 +687,7 @@ def mosaic(
     found = {path: item for _, path in named if (item := _verified(path))}
     if not found:
         raise ProductError(str(out), found="no finished tile", expected="one or more", remedy="Map the tiles first.")
-    legend, made = _legend(next(iter(found.values()))), []
+    legend, made = stated_legend(next(iter(found))), []
     readers = [rasterio.open(path) for path in found]
     try:
         tags = _shared_tags(readers)
