@@ -35,7 +35,7 @@ from geocrop.applicability import APPLICABLE, Applicability
 from geocrop.clouds import V1_MASK, Mask
 from geocrop.ensemble import Ensemble
 from geocrop.items import ASSETS, Item, ItemList
-from geocrop.mapping import MOST_FAILED, PRODUCT_BANDS, _tags, map_area
+from geocrop.mapping import MOST_FAILED, PRODUCT_BANDS, asked, map_area
 from geocrop.reader import plan
 from geocrop.samples import grouped_folds
 from geocrop.schema import FEATURE_ORDER_V1, ProductError, Season
@@ -248,9 +248,8 @@ def test_the_tags_say_all_that_decides_the_pixels(world: dict, whole: dict, olde
     assert {k.lower().replace("geocrop_", "geocrop:"): v for k, v in tags.items() if k.startswith("GEOCROP")} == {
         k: v for k, v in said.items() if k.startswith("geocrop:")
     }
-    model = Ensemble.load(world["bundle"])
-    usual = {"model": model, "items": items, "min_clear": 3, "mask": V1_MASK}
-    assert _tags(**usual).items() <= tags.items()
+    usual = {"items": items, "min_clear": 3, "mask": V1_MASK}
+    assert asked(**usual).items() <= tags.items()
     for change in (
         {"min_clear": 4},
         {"mask": Mask(dilation_m=20)},
@@ -258,7 +257,7 @@ def test_the_tags_say_all_that_decides_the_pixels(world: dict, whole: dict, olde
         {"items": dataclasses.replace(items, items=items.items[1:])},
         {"items": dataclasses.replace(items, area=world["geobox"][:200].extent.to_crs("EPSG:4326").json)},
     ):
-        assert not _tags(**usual | change).items() <= tags.items(), change
+        assert not asked(**usual | change).items() <= tags.items(), change
 
 
 def test_another_map_does_not_go_on_with_a_canvas(world: dict, older: dict, tmp_path: Path):
