@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARAMS', 'AT_LEAST', 'SETTINGS', 'NAMES', 'Section', 'Base', 'Simulate', 'Items', 'Features', 'Train', 'Evaluate',
-           'Gate', 'Export', 'Catalogue', 'Labels', 'MLflow', 'Store', 'Country', 'home', 'params', 'settings',
-           'season', 'area', 'legend', 'today', 'read_outline', 'check_request']
+           'Gate', 'Export', 'Catalogue', 'Labels', 'MLflow', 'Store', 'Country', 'Database', 'Redis', 'Api', 'Jobs',
+           'home', 'params', 'settings', 'season', 'area', 'legend', 'today', 'read_outline', 'check_request']
 
 # %% ../nbs/01_settings.ipynb #84494fe6
 import configparser
@@ -144,6 +144,11 @@ AT_LEAST: dict[str, int] = {  # least value that makes sense, by key
     "min_fields": 1,
     "window_px": 16,
     "max_radius_m": 10,
+    "port": 0,
+    "lease_s": 1,
+    "attempts": 1,
+    "waiting": 1,
+    "recruiter_jobs": 0,
     "survey_minimum": 2,
     "surveys": 1,
 }
@@ -185,6 +190,8 @@ class Store:
     "What is kept for later."
 
     models: str = ""  # Folder, or s3://bucket, of bundles as <name>/<version>/; empty: there is only results/model
+    baselines: str = ""  # Folder, or s3://bucket, of Dynamic World seasons as dw/zim/summer/<year>.tif; empty: none
+    results: str = ""  # Folder, or s3://bucket, of what the service made, results/<job>/<attempt>/; empty: no service
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +201,49 @@ class Country:
     boundary: str = ""  # Its outline, GeoJSON with one Polygon or MultiPolygon; empty: not known
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    "Users and jobs of the service."
+
+    url: str = "sqlite:///service.db"  # sqlite:///FILE, or postgresql://USER:PASSWORD@HOST:PORT/NAME with PostGIS
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    "What wakes workers. It holds nothing that could be lost."
+
+    url: str = ""  # redis://:PASSWORD@HOST:PORT/NUMBER; empty: workers look into the database
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    "The service's door."
+
+    embedded: bool = True  # One machine, one administrator, a secret made at the first start; no: a stack of servers
+    host: str = "127.0.0.1"  # Address on which it listens
+    port: int = 8000
+    secret: str = ""  # Key of the tokens, 32 bytes or more; empty: made and kept where embedded, refused elsewhere
+    answers: str = "http://127.0.0.1:8001"  # The worker's side that answers at once: quotes, curves, rows of features
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    "How the service runs jobs. Seconds, unless it says otherwise."
+
+    lease_s: float = 30.0  # A running job whose worker has not been heard of for so long is run again
+    heartbeat_s: float = 5.0  # How often a worker says that it lives, and asks whether the job is still wanted
+    reconcile_s: float = 10.0  # How often somebody looks for jobs that were left lying
+    deadline_s: float = 3600.0  # A job that runs longer is killed, and has failed
+    attempts: int = 3  # A job whose worker died so often has failed
+    waiting: int = 1000  # Jobs that wait at once; more are sent away for a while
+    recruiter_jobs: int = 5  # Of one user with the role recruiter, in all
+
+
 SETTINGS: dict[str, type] = {
     "catalogue": Catalogue, "labels": Labels, "mlflow": MLflow, "store": Store, "country": Country,
+    "database": Database, "redis": Redis, "api": Api, "jobs": Jobs,
 }  # fmt: skip
-NAMES = ("collections", "experiment")  # keys of settings.ini that hold names; all others hold places
+NAMES = ("collections", "experiment", "host", "secret")  # keys of settings.ini that hold names; all others hold places
 
 # %% ../nbs/01_settings.ipynb #e4ab9708
 Section = TypeVar("Section")
@@ -301,7 +347,7 @@ def params(
 
 
 def settings(
-    section: str,  # Name of a section: catalogue, labels, mlflow, store, country
+    section: str,  # Name of a section: catalogue, labels, mlflow, store, country, database, redis, api, jobs
     folder: str | Path | None = None,  # Project folder; None is the one we are in
 ) -> Any:  # The section's dataclass, paths made absolute
     "A section of settings.ini with the environment's overrides; the whole file is checked."
@@ -321,15 +367,23 @@ def settings(
                 known = [f"GEOCROP_{n}_{k}".upper() for n, cls in SETTINGS.items() for k in get_type_hints(cls)]
                 raise _unknown("Environment", variable, known)
             values.setdefault(name, {})[key] = value
-    for name, cls in SETTINGS.items():  # a file of text has no booleans, only words for them
+    for name, cls in SETTINGS.items():
         for key, kind in get_type_hints(cls).items():
-            if kind is bool and key in values.get(name, {}):
-                values[name][key] = ini.BOOLEAN_STATES.get(values[name][key].lower(), values[name][key])
+            if key in values.get(name, {}):
+                values[name][key] = _meant(values[name][key], kind)
     if section not in SETTINGS:
         raise _unknown("settings.ini", section, list(SETTINGS))
     found = _sections(values, SETTINGS, "settings.ini")[section]
     places = {k: v for k, v in dataclasses.asdict(found).items() if isinstance(v, str) and k not in NAMES}
     return dataclasses.replace(found, **{key: _absolute(place, root) for key, place in places.items()})
+
+
+def _meant(text: str, kind: Any) -> Any:
+    "A switch or a number of a file that knows only text; text where it is neither."
+    try:
+        return configparser.ConfigParser.BOOLEAN_STATES[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        return text
 
 
 def _absolute(place: str, root: Path) -> str:
