@@ -14,14 +14,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlparse
 
 import geopandas as gpd
 import numpy as np
 import obstore
 import rasterio
 from numpy.typing import NDArray
-from obstore.store import LocalStore, S3Store
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
@@ -46,7 +44,7 @@ from geocrop.schema import (
     geometry,
 )
 from .settings import home, settings
-from .store import publish, request_options, sha256, unsigned
+from .store import bucket, publish, sha256
 
 # %% ../nbs/41_product.ipynb #086e060e
 @dataclass(frozen=True, slots=True)
@@ -169,14 +167,10 @@ def _find_bundle(recipe: Recipe, given: str | Path | None, folder: Path) -> tupl
 
 def _fetch_bundle(models: str, wanted: str, folder: Path) -> bool:
     "Look in a store for the bundle whose page has a hash, and copy it; whether it was there."
-    place = urlparse(models)
-    remote = place.scheme == "s3"
+    if "://" not in models and not Path(models).is_dir():
+        return False  # nothing was ever put there
     try:
-        store: Any = (
-            S3Store(place.netloc, prefix=place.path.strip("/"), skip_signature=unsigned(), **request_options())
-            if remote
-            else LocalStore(models)
-        )
+        store = bucket(models)
         keys = sorted(row["path"] for rows in obstore.list(store) for row in rows)
         for page in (key for key in keys if key.rpartition("/")[2] == PAGE):
             content = bytes(obstore.get(store, page).bytes())
