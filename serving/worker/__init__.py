@@ -1,0 +1,1 @@
+"What runs the jobs, and answers what needs the science at once."
