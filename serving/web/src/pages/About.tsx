@@ -1,0 +1,3 @@
+export default function About({ page }: { page: string | null }) {
+  return <div className="page">{page}</div>
+}
