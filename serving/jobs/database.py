@@ -4,6 +4,8 @@ Whoever changes something says so with `write`: SQLite then takes its one writer
 for it, instead of finding out half-way that somebody else has it.
 """
 
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,8 +45,16 @@ def connect(
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver begins no transaction on its own: _begin_sqlite does
-    for pragma in ("journal_mode = WAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    end = time.monotonic() + PATIENCE_S
+    while True:  # a new file is switched by one connection that has it alone; SQLite does not wait for that by itself
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
