@@ -5,7 +5,6 @@ import { defineConfig } from 'vite'
 const SERVICE = ['auth', 'baselines', 'healthz', 'jobs', 'legend', 'limits', 'processes', 'system', 'tiles']
 
 export default defineConfig({
-  base: './', // the page does not care below which path it is served
   plugins: [react()],
   build: {
     target: 'es2023',

@@ -17,6 +17,9 @@ export function App() {
 
   useEffect(watch, [])
   useEffect(() => {
+    document.title = strings.pageTitle(place)
+  }, [place])
+  useEffect(() => {
     if (shown.current !== place) main.current?.focus() // a new page is read from its beginning
     shown.current = place
   }, [place])

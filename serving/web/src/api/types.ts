@@ -150,7 +150,9 @@ export interface Curve {
 export interface Service {
   state: string
   since?: string | null
-  detail?: string | null
+  /** Time in which it answered. */
+  ms?: number
+  /** Workers that were heard of within their lease. */
   alive?: number
 }
 export interface System {

@@ -1,1 +1,0 @@
-import{t as e}from"./index-CBCHsnOJ.js";var t=e();function n({page:e}){return(0,t.jsx)(`div`,{className:`page`,children:e})}export{n as default};
