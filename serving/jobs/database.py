@@ -17,6 +17,7 @@ from .errors import DatabaseUnavailable
 Result = TypeVar("Result")
 PATIENCE_S = 30  # SQLite: how long a writer waits for its turn
 CONNECT_S = 3  # PostgreSQL: how long a connection may take
+UPGRADE_LOCK = 0x67656F63726F70  # "geocrop": PostgreSQL lets one process at a time hold it
 POOL, OVERFLOW = 5, 35  # connections that are kept; more while there is a rush: as many as the API has threads
 
 
@@ -110,5 +111,22 @@ def now(connection: sa.Connection) -> float:
 def upgrade(
     engine: sa.Engine,
 ) -> None:
-    "Bring the tables up to what this version of the service needs; what is there already stays."
-    raise NotImplementedError
+    "Bring the tables up to what this version of the service needs. Several processes may do so at once."
+    from alembic import command  # a tenth of a second, of which most processes have no need
+
+    def work(connection: sa.Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+        command.upgrade(alembic_config(connection), "head")
+
+    write(engine, work)
+
+
+def alembic_config(connection: sa.Connection) -> Any:
+    "What Alembic's commands need to know: the migrations of this package, and the connection they run on."
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    return config

@@ -27,6 +27,10 @@ class KeyReused(GeocropError):
     "An idempotency key that has come before, with another request."
 
 
+class AttemptLost(GeocropError):
+    "An attempt that came to nothing through no fault of the job: its worker is gone, or the store is away."
+
+
 class UserRefused(GeocropError):
     "A user that cannot be added: a name that is taken or not allowed, a password that is too short, an unknown role."
 
