@@ -87,7 +87,8 @@ def test_nested_rows_and_a_chosen_output(client: TestClient, rows: np.ndarray):
     "how",
     [
         {"shape": [1, 50]}, {"shape": [2, 51]}, {"shape": [0, 51], "data": []}, {"shape": [10_001, 51]},
-        {"shape": "51"}, {"name": "pixels"}, {"datatype": "BYTES"}, {"data": [True] * 51}, {"data": ["1"] * 51}, {"data": [1e300] * 51},
+        {"shape": "51"}, {"name": "pixels"}, {"datatype": "BYTES"},
+        {"data": [True] * 51}, {"data": ["1"] * 51}, {"data": [1e300] * 51},
         {"data": {}},
     ],
 )  # fmt: skip
