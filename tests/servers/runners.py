@@ -104,7 +104,7 @@ def left(store: Store, job: Job) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-# --- fixtures, known to the tests of the service by their conftest.py --------------------------------------------------
+# --- fixtures, known to the tests of the service by their conftest.py ------------------------------------------------
 
 
 @pytest.fixture(scope="module")
