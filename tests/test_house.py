@@ -137,6 +137,15 @@ def test_schema_settings_and_store_import_no_science():
     assert loaded_by(LIGHT, LABORATORY + SCIENCE) == {}
 
 
+def test_the_service_reaches_the_science_only_through_its_worker():
+    for folder, allowed in (("jobs", {*LIGHT}), ("api", {*LIGHT}), ("worker", None)):
+        files = sorted((ROOT / "serving" / folder).rglob("*.py"))
+        assert files, folder
+        for path in files:
+            found = geocrop_imports(path.read_text())
+            assert allowed is None or found <= allowed, f"{path.relative_to(ROOT)} imports {sorted(found - allowed)}"
+
+
 def test_no_exported_star_and_no_pickle_is_loaded():
     scripts = [p for p in tracked_files() if p.suffix == ".py" and "geocrop" not in p.relative_to(ROOT).parts[:1]]
     texts = {p: p.read_text() for p in scripts}
