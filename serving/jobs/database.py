@@ -1,0 +1,132 @@
+"""A connection to SQLite or PostgreSQL that behaves the same: whole transactions, the database's own clock.
+
+Whoever changes something says so with `write`: SQLite then takes its one writer's place at the beginning, and waits
+for it, instead of finding out half-way that somebody else has it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from .errors import DatabaseUnavailable
+
+Result = TypeVar("Result")
+PATIENCE_S = 30  # SQLite: how long a writer waits for its turn
+CONNECT_S = 3  # PostgreSQL: how long a connection may take
+UPGRADE_LOCK = 0x67656F63726F70  # "geocrop": PostgreSQL lets one process at a time hold it
+POOL, OVERFLOW = 5, 35  # connections that are kept; more while there is a rush: as many as the API has threads
+
+
+def connect(
+    url: str,  # sqlite:///FILE, or postgresql://USER:PASSWORD@HOST:PORT/NAME
+) -> sa.Engine:
+    "A database that nothing has been asked yet; a SQLite file's folder is made."
+    place = sa.make_url(url)
+    if place.get_backend_name() == "sqlite":
+        Path(place.database or "").parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(place, connect_args={"timeout": PATIENCE_S}, pool_size=POOL, max_overflow=OVERFLOW)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return sa.create_engine(
+        place.set(drivername="postgresql+psycopg"),
+        connect_args={"connect_timeout": CONNECT_S},
+        pool_pre_ping=True,
+        pool_size=POOL,
+        max_overflow=OVERFLOW,
+    )
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver begins no transaction on its own: _begin_sqlite does
+    for pragma in ("journal_mode = WAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def read(
+    engine: sa.Engine,
+    work: Callable[[sa.Connection], Result],  # Changes nothing
+) -> Result:
+    "What a transaction finds. DatabaseUnavailable where there is no answer."
+    return _run(engine, work)
+
+
+def write(
+    engine: sa.Engine,
+    work: Callable[[sa.Connection], Result],  # Run once more where the connection breaks, perhaps after its commit
+) -> Result:
+    "What a transaction that changes something gives, committed. DatabaseUnavailable where there is no answer."
+    return _run(engine, work, writes=True)
+
+
+def _run(engine: sa.Engine, work: Callable[[sa.Connection], Result], *, writes: bool = False) -> Result:
+    "A server that restarts breaks connections once; what is asked again has a new one."
+    for last in (False, True):
+        try:
+            with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                return work(connection)
+        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            if error.connection_invalidated and not last:
+                continue
+            raise DatabaseUnavailable(
+                f"Database {engine.url.render_as_string()}",
+                found=" ".join(str(error.orig).split()),
+                expected="an answer",
+                remedy="Ask again in a while; see that the server runs.",
+            ) from error
+    raise AssertionError  # the second turn returns or raises
+
+
+class clock(FunctionElement[float]):  # lower case, as SQL's functions
+    "Seconds since 1970, UTC, by the database's clock when the statement began. Leases know no other."
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(clock, "postgresql")
+def _(_element: clock, _compiler: Any, **_: Any) -> str:
+    return "extract(epoch FROM statement_timestamp())::double precision"
+
+
+@compiles(clock, "sqlite")
+def _(_element: clock, _compiler: Any, **_: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+def now(connection: sa.Connection) -> float:
+    "The database's clock: seconds since 1970, UTC."
+    return connection.scalar(sa.select(clock())) or 0.0
+
+
+def upgrade(
+    engine: sa.Engine,
+) -> None:
+    "Bring the tables up to what this version of the service needs. Several processes may do so at once."
+    from alembic import command  # a tenth of a second, of which most processes have no need
+
+    def work(connection: sa.Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+        command.upgrade(alembic_config(connection), "head")
+
+    write(engine, work)
+
+
+def alembic_config(connection: sa.Connection) -> Any:
+    "What Alembic's commands need to know: the migrations of this package, and the connection they run on."
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    return config

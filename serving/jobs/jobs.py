@@ -1,0 +1,536 @@
+"""A job from the question to its end. The row in the database is the truth; each step is one conditional UPDATE.
+
+    submit -> accepted -> (claim) running -> successful | failed
+                 ^  \\-> dismissed <-/  |
+                 |                     |  lease over, retry: again, or failed when `attempts` are used up
+                 \\---------------------/  release: again, uncounted
+
+`attempt` goes up with each claim and never down. Whoever holds an older one is told so by False, and stops.
+"""
+
+import datetime as dt
+import hashlib
+import itertools
+import json
+import math
+import re
+import statistics
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import shapely
+import sqlalchemy as sa
+from geoalchemy2.shape import from_shape
+
+from geocrop import settings
+from geocrop.schema import Area, SchemaError, Season, geometry
+
+from . import database
+from .database import clock
+from .errors import AttemptLost, JobEnded, JobNotFound, KeyReused, QueueFull, QuotaExceeded, described
+from .models import Model
+from .tables import FINAL, STATUSES, jobs, users
+from .users import User, used
+
+ID = re.compile(r"[0-9a-f]{32}")
+KEY = re.compile(r"[ -~]{1,128}")
+MESSAGE_LENGTH = 1000  # characters of a job's message that are kept
+AGAIN = "waits for another worker"
+WAKES = 64  # jobs that one look at the queue gives to be woken: more workers than one machine has
+PACE_S = 600  # how far back starts are counted, for the advice when to come again
+LATEST = 20  # jobs whose duration says how long the next one may take
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    "A job as its row said. Times are seconds since 1970, UTC, by the database's clock."
+
+    id: str  # 32 hexadecimal digits
+    user_id: int
+    inputs: dict[str, Any]  # As the user sent them
+    area: dict[str, Any]  # GeoJSON Polygon or MultiPolygon, WGS 84
+    west: float
+    south: float
+    east: float
+    north: float
+    season_first: dt.date
+    season_last: dt.date
+    year: int  # In which the season starts
+    model: str
+    model_version: str
+    model_sha256: str
+    status: str  # accepted, running, successful, failed or dismissed
+    progress: int  # per cent
+    message: str
+    created: float
+    started: float | None  # First attempt; None: never picked up
+    finished: float | None  # None: not yet
+    updated: float
+    result: dict[str, Any] | None  # What the worker published, "files" among it; None: nothing (yet)
+    error: dict[str, Any] | None  # errors.described, of a failed job
+    attempt: int  # 0 before the first
+    lost: int  # Attempts that came to nothing and count
+    lease_owner: str | None  # Worker that has it, or that brought it to its end
+    lease_until: float | None
+
+    @property
+    def bundle(self) -> Model:
+        "The model that it is made with, whatever the champion is by now."
+        return Model(self.model, self.model_version, self.model_sha256)
+
+    @property
+    def season(self) -> Season:
+        "The season that it maps."
+        return Season(self.year, f"{self.season_first:%m-%d}", f"{self.season_last:%m-%d}")
+
+    @property
+    def ended(self) -> bool:
+        "Whether it will never change again."
+        return self.status in FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    "What a look at the queue found: ids of jobs."
+
+    wake: tuple[str, ...]  # That wait, and nobody has come for
+    retried: tuple[str, ...]  # Whose worker was lost; accepted again
+    failed: tuple[str, ...]  # Whose worker was lost once too often
+
+
+COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
+NEWEST = (jobs.c.created.desc(), jobs.c.id.desc())
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+def submit(
+    engine: sa.Engine,
+    user: User,
+    inputs: Mapping[str, Any],  # JSON, kept as it is; the same key must come with the same
+    *,
+    area: Area,
+    season: Season,
+    model: Model,
+    limits: settings.Jobs,
+    key: str | None = None,  # Idempotency key; None: a job of its own
+) -> tuple[Job, bool]:  # The job, and whether it is new
+    "Accept a job, or find the one that came with the key. KeyReused, QuotaExceeded, QueueFull, SchemaError."
+    row = _row(user, inputs, area, season, model, key)
+
+    def work(conn: sa.Connection) -> tuple[Job, bool]:
+        # One submission of a user at a time: others wait here, and then count this one's job.
+        role = conn.scalar(sa.select(users.c.role).where(users.c.id == user.id).with_for_update())
+        if earlier := _submitted(conn, row):
+            return earlier, False
+        _check_waiting(conn, limits)
+        if role != "admin":
+            _check_quota(conn, user, limits)
+        new = sa.insert(jobs).values(**row, created=clock(), updated=clock(), not_before=clock())
+        return Job(*conn.execute(new.returning(*COLUMNS)).one()), True
+
+    return database.write(engine, work)
+
+
+def _row(
+    user: User, inputs: Mapping[str, Any], area: Area, season: Season, model: Model, key: str | None
+) -> dict[str, Any]:
+    outline = _shape(geometry(area), "Area")
+    west, south, east, north = outline.bounds
+    if key is not None and not KEY.fullmatch(key):
+        raise SchemaError(
+            "Idempotency key",
+            found=f"{key[:20]!r}, {len(key)} characters",
+            expected="1 to 128 printable characters of ASCII",
+            remedy="A UUID will do.",
+        )
+    return {
+        "id": uuid.uuid4().hex, "user_id": user.id, "idempotency_key": key,
+        "inputs": dict(inputs), "inputs_sha256": _sha256(inputs),
+        "area": shapely.geometry.mapping(outline), "west": west, "south": south, "east": east, "north": north,
+        "season_first": season.first, "season_last": season.last, "year": season.year,
+        "model": model.name, "model_version": model.version, "model_sha256": model.sha256,
+        "status": "accepted", "progress": 0, "message": "", "attempt": 0, "lost": 0,
+    }  # fmt: skip
+
+
+def _shape(outline: Mapping[str, Any], thing: str) -> Any:
+    "A geometry of two dimensions that both databases understand in the same way."
+    try:
+        shape = shapely.force_2d(shapely.geometry.shape(outline))
+        wrong = "nothing in it" if shape.is_empty else "" if shape.is_valid else shapely.is_valid_reason(shape)
+    except (shapely.errors.ShapelyError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        wrong = f"no geometry ({type(error).__name__}: {error})"
+    if wrong:
+        raise SchemaError(
+            thing,
+            found=wrong[:200],
+            expected="a valid GeoJSON geometry, longitude first",
+            remedy="Correct it: rings closed, not crossing themselves, holes inside.",
+        )
+    return shape
+
+
+def _sha256(inputs: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _submitted(conn: sa.Connection, row: Mapping[str, Any]) -> Job | None:
+    "The job that came with this key; or with this id, from a transaction that was committed and not heard of."
+    same = sa.and_(jobs.c.user_id == row["user_id"], jobs.c.idempotency_key == row["idempotency_key"])
+    query = sa.select(jobs.c.inputs_sha256, *COLUMNS).where(sa.or_(jobs.c.id == row["id"], same))
+    found = conn.execute(query).one_or_none()
+    if found and found[0] != row["inputs_sha256"]:
+        raise KeyReused(
+            f"Idempotency key {row['idempotency_key']}",
+            found=f"other inputs than those of job {found[1]}",
+            expected="the same inputs with the same key",
+            remedy="Send a new key with a new request.",
+        )
+    return Job(*found[1:]) if found else None
+
+
+def _check_waiting(conn: sa.Connection, limits: settings.Jobs) -> None:
+    waiting = conn.scalar(sa.select(sa.func.count()).where(jobs.c.status == "accepted")) or 0
+    if waiting >= limits.waiting:
+        lately = sa.select(sa.func.count()).where(jobs.c.started > clock() - PACE_S)
+        full = QueueFull(
+            "Queue",
+            found=f"{waiting} jobs that wait",
+            expected=f"fewer than {limits.waiting}",
+            remedy="Ask again in a while.",
+        )
+        full.retry_after_s = max(5, math.ceil(PACE_S / max(1, conn.scalar(lately) or 0)))  # until one more starts
+        raise full
+
+
+def _check_quota(conn: sa.Connection, user: User, limits: settings.Jobs) -> None:
+    if (count := used(conn, user)) >= limits.recruiter_jobs:
+        raise QuotaExceeded(
+            f"Jobs of {user.name}",
+            found=f"{count} jobs",
+            expected=f"{limits.recruiter_jobs} in all for a recruiter",
+            remedy="Jobs that failed or were dismissed before they started do not count. Ask an administrator for more.",
+        )
+
+
+def get(
+    engine: sa.Engine,
+    id: str,
+    user: User | None = None,  # None: whoever asks may see every job
+) -> Job:
+    "A job as it stands. JobNotFound, also for somebody else's."
+    return database.read(engine, lambda conn: _get(conn, id, user))
+
+
+def _get(conn: sa.Connection, id: str, user: User | None) -> Job:
+    row = conn.execute(sa.select(*COLUMNS).where(jobs.c.id == id, _seen_by(user))).one_or_none() if known(id) else None
+    if row is None:
+        raise JobNotFound(
+            f"Job {id[:40]!r}",
+            found="none of this id among yours",
+            expected="the id of one of your jobs",
+            remedy="List your jobs.",
+        )
+    return Job(*row)
+
+
+def known(id: str) -> bool:
+    "Whether an id could be one of ours."
+    return bool(ID.fullmatch(id))
+
+
+def _seen_by(user: User | None) -> sa.ColumnElement[bool]:
+    return sa.true() if user is None or user.admin else jobs.c.user_id == user.id
+
+
+def listed(
+    engine: sa.Engine,
+    user: User,
+    *,
+    limit: int,
+    after: str | None = None,  # Id of the last job of the page before; None: the first page
+    status: str | None = None,  # None: any
+) -> list[Job]:
+    "Jobs of a user, newest first; an admin's are everybody's. JobNotFound for an unknown `after`."
+
+    def work(conn: sa.Connection) -> list[Job]:
+        query = _page(conn, user, after).limit(limit)
+        return [Job(*row) for row in conn.execute(query.where(jobs.c.status == status) if status else query)]
+
+    return database.read(engine, work)
+
+
+def _page(conn: sa.Connection, user: User, after: str | None) -> sa.Select[Any]:
+    query = sa.select(*COLUMNS).where(_seen_by(user)).order_by(*NEWEST)
+    if after is None:
+        return query
+    last = _get(conn, after, user)
+    return query.where(sa.tuple_(jobs.c.created, jobs.c.id) < sa.tuple_(last.created, last.id))
+
+
+def found(
+    engine: sa.Engine,
+    user: User,
+    *,
+    bbox: Sequence[float] | None = None,  # West, south, east, north; west > east: across the antimeridian
+    intersects: Mapping[str, Any] | None = None,  # GeoJSON geometry, WGS 84
+    interval: tuple[dt.date | None, dt.date | None] = (None, None),  # First and last day; None: open
+    limit: int,
+    after: str | None = None,  # Id of the last job of the page before
+) -> list[Job]:
+    "Successful jobs that share a place and a day with what is asked, newest first. SchemaError, JobNotFound."
+    place, (first, last) = _place(bbox, intersects), interval
+    wanted = [jobs.c.status == "successful"]
+    wanted += [jobs.c.season_last >= first] if first else []
+    wanted += [jobs.c.season_first <= last] if last else []
+
+    def work(conn: sa.Connection) -> list[Job]:
+        query = _page(conn, user, after).where(*wanted)
+        if place is None:
+            return [Job(*row) for row in conn.execute(query.limit(limit))]
+        if conn.dialect.name == "postgresql":
+            near = sa.func.ST_Intersects(jobs.c.area_geom, from_shape(place, srid=4326))
+            return [Job(*row) for row in conn.execute(query.where(near).limit(limit))]
+        west, south, east, north = place.bounds
+        near = sa.and_(jobs.c.west <= east, jobs.c.east >= west, jobs.c.south <= north, jobs.c.north >= south)
+        with conn.execute(query.where(near)) as rows:
+            return list(itertools.islice((job for job in itertools.starmap(Job, rows) if _touch(place, job)), limit))
+
+    return database.read(engine, work)
+
+
+def _place(bbox: Sequence[float] | None, intersects: Mapping[str, Any] | None) -> Any:
+    "The geometry that is asked for; None is everywhere."
+    if bbox is not None and intersects is not None:
+        raise SchemaError("Search", found="bbox and intersects", expected="one of them", remedy="Leave one out.")
+    if intersects is not None:
+        return _shape(intersects, "intersects")
+    if bbox is None:
+        return None
+    if len(bbox) != 4 or not all(map(math.isfinite, bbox)) or not -90 <= bbox[1] <= bbox[3] <= 90:
+        raise SchemaError(
+            "bbox",
+            found=list(bbox)[:6],
+            expected="west, south, east, north in degrees",
+            remedy="Longitude first, south before north.",
+        )
+    west, south, east, north = bbox
+    if west > east:
+        return shapely.union(_box(west, south, 180, north), _box(-180, south, east, north))
+    return _box(west, south, east, north)
+
+
+def _box(west: float, south: float, east: float, north: float) -> Any:
+    "A box, which may have shrunk to a line or a point."
+    if west < east and south < north:
+        return shapely.box(west, south, east, north)
+    return shapely.LineString([(west, south), (east, north)]) if (west, south) != (east, north) else shapely.Point(west, south)
+
+
+def _touch(place: Any, job: Job) -> bool:
+    return bool(shapely.intersects(place, shapely.geometry.shape(job.area)))
+
+
+def counts(engine: sa.Engine) -> dict[str, int]:
+    "Number of jobs by status; all five are there."
+    query = sa.select(jobs.c.status, sa.func.count()).group_by(jobs.c.status)
+    return dict.fromkeys(STATUSES, 0) | {
+        status: count for status, count in database.read(engine, lambda conn: conn.execute(query).all())
+    }
+
+
+def run_s(engine: sa.Engine) -> float | None:
+    "Seconds from start to end of the latest successful jobs, their median; None where there is none."
+    query = sa.select(jobs.c.finished - jobs.c.started).where(jobs.c.status == "successful")
+    latest = query.order_by(jobs.c.finished.desc()).limit(LATEST)
+    seconds = database.read(engine, lambda conn: conn.scalars(latest).all())
+    return statistics.median(seconds) if seconds else None
+
+
+def dismiss(
+    engine: sa.Engine,
+    id: str,
+    user: User,
+) -> Job:
+    "End a job that is not wanted any more; again is no harm. JobNotFound; JobEnded where it succeeded or failed."
+
+    def work(conn: sa.Connection) -> Job:
+        _get(conn, id, user)
+        left = sa.and_(jobs.c.id == id, jobs.c.status.in_(("accepted", "running")))
+        conn.execute(sa.update(jobs).where(left).values(status="dismissed", **_END))
+        return _get(conn, id, user)
+
+    job = database.write(engine, work)
+    if job.status != "dismissed":
+        raise JobEnded(
+            f"Job {id}",
+            found=f"it {job.status}",
+            expected="one that waits or runs",
+            remedy="Its results stay where they are.",
+        )
+    return job
+
+
+# --- working ---------------------------------------------------------------------------------------------------------
+
+_END = {"finished": clock(), "updated": clock(), "lease_until": None}
+_AGAIN = {"status": "accepted", "updated": clock(), "lease_owner": None, "lease_until": None, "progress": 0}
+
+
+def claim(
+    engine: sa.Engine,
+    worker: str,  # Name that no other process has or had
+    lease_s: float,
+) -> Job | None:  # Running, leased to the worker; None: nothing waits
+    "Take the oldest job that waits."
+    ready = sa.and_(jobs.c.status == "accepted", jobs.c.not_before <= clock())
+    oldest = sa.select(jobs.c.id).where(ready).order_by(jobs.c.created, jobs.c.id).limit(1)
+    query = (
+        sa.update(jobs)
+        .where(jobs.c.id == oldest.with_for_update(skip_locked=True).scalar_subquery(), ready)
+        .values(
+            status="running",
+            attempt=jobs.c.attempt + 1,
+            started=sa.func.coalesce(jobs.c.started, clock()),
+            updated=clock(),
+            lease_owner=worker,
+            lease_until=clock() + lease_s,
+            message="",
+        )
+        .returning(*COLUMNS)
+    )
+    row = database.write(engine, lambda conn: conn.execute(query).one_or_none())
+    return Job(*row) if row else None
+
+
+def _held(job: Job, worker: str) -> sa.ColumnElement[bool]:
+    "Whether the worker still has the job, in the attempt that it was given."
+    return sa.and_(
+        jobs.c.id == job.id,
+        jobs.c.status == "running",
+        jobs.c.attempt == job.attempt,
+        jobs.c.lease_owner == worker,
+    )
+
+
+def beat(
+    engine: sa.Engine,
+    job: Job,  # As it was claimed
+    worker: str,
+    *,
+    lease_s: float,
+    progress: int,  # per cent
+    message: str,
+) -> bool:  # False: dismissed or taken over, stop working
+    "Say that the worker lives; the lease begins anew."
+    news = {"progress": min(max(progress, 0), 100), "message": _text(message)}
+    query = sa.update(jobs).where(_held(job, worker)).values(updated=clock(), lease_until=clock() + lease_s, **news)
+    return database.write(engine, lambda conn: conn.execute(query).rowcount == 1)
+
+
+def _text(message: str) -> str:
+    "What PostgreSQL takes as text."
+    return message.replace("\0", "")[:MESSAGE_LENGTH].encode(errors="replace").decode()
+
+
+def publish(
+    engine: sa.Engine,
+    job: Job,
+    worker: str,
+    result: Mapping[str, Any],  # JSON; {"files": manifest of Results.put, ...}
+) -> bool:  # False: dismissed or taken over; nothing was published
+    "The job has succeeded, and these are its results: verified, in the store."
+    return _end(engine, job, worker, "successful", result=dict(result), progress=100)
+
+
+def fail(
+    engine: sa.Engine,
+    job: Job,
+    worker: str,
+    error: Mapping[str, Any],  # errors.described
+) -> bool:  # False: dismissed or taken over
+    "The job has failed, and another attempt would as well."
+    return _end(engine, job, worker, "failed", error=dict(error))
+
+
+def _end(engine: sa.Engine, job: Job, worker: str, status: str, **values: Any) -> bool:
+    "The last step. Taken again by the same hand, as after a commit that was not heard of, it changes nothing and holds."
+    ours = (jobs.c.id == job.id, jobs.c.attempt == job.attempt, jobs.c.lease_owner == worker)
+    taken = sa.select(sa.func.count()).where(*ours, jobs.c.status == status)
+
+    def work(conn: sa.Connection) -> bool:
+        conn.execute(sa.update(jobs).where(_held(job, worker)).values(status=status, **_END, **values))
+        return conn.scalar(taken) == 1
+
+    return database.write(engine, work)
+
+
+def retry(
+    engine: sa.Engine,
+    job: Job,
+    worker: str,
+    error: Mapping[str, Any],  # errors.described: why it fails if this was the last attempt
+    *,
+    limits: settings.Jobs,
+    delay_s: float = 0.0,  # Nobody takes it earlier
+) -> bool:  # False: dismissed or taken over
+    "The attempt came to nothing, the next may not: accepted again, or failed where `attempts` are used up."
+
+    def work(conn: sa.Connection) -> bool:
+        return any(_lose(conn, _held(job, worker), error, limits, delay_s))
+
+    return database.write(engine, work)
+
+
+def _lose(
+    conn: sa.Connection, which: sa.ColumnElement[bool], error: Mapping[str, Any], limits: settings.Jobs, delay_s: float
+) -> tuple[Sequence[str], Sequence[str]]:
+    "Count an attempt of running jobs as lost; ids of those that have failed by it, and of those that go on."
+    lost = {"lost": jobs.c.lost + 1}
+    last = sa.and_(which, jobs.c.lost + 1 >= limits.attempts)
+    fail = sa.update(jobs).where(last).values(status="failed", error=dict(error), **lost, **_END)
+    failed = conn.scalars(fail.returning(jobs.c.id)).all()
+    again = sa.update(jobs).where(which).values(not_before=clock() + delay_s, message=AGAIN, **lost, **_AGAIN)
+    return failed, conn.scalars(again.returning(jobs.c.id)).all()
+
+
+def release(
+    engine: sa.Engine,
+    job: Job,
+    worker: str,
+) -> bool:  # False: dismissed or taken over
+    "Give a job back unfinished, for another worker at once; the attempt is not held against it."
+    query = sa.update(jobs).where(_held(job, worker)).values(not_before=clock(), message=AGAIN, **_AGAIN)
+    return database.write(engine, lambda conn: conn.execute(query).rowcount == 1)
+
+
+def reconcile(
+    engine: sa.Engine,
+    limits: settings.Jobs,
+) -> Reconciled:
+    "Find the jobs that were left lying. Any number of processes may do so at once."
+    over = sa.and_(jobs.c.status == "running", jobs.c.lease_until < clock())
+    error = described(
+        AttemptLost(
+            "The job",
+            found=f"a worker that fell silent, {limits.attempts} times in all",
+            expected="one that finishes",
+            remedy="The logs of its attempts may say why; ask for a smaller area.",
+        )
+    )
+    ready = sa.and_(jobs.c.status == "accepted", jobs.c.not_before <= clock())
+    lying = sa.and_(ready, jobs.c.updated < clock() - limits.reconcile_s)
+    waiting = sa.select(jobs.c.id).where(lying).order_by(jobs.c.created, jobs.c.id).limit(WAKES)
+
+    def work(conn: sa.Connection) -> Reconciled:
+        # Rows that another reconciler or a late heartbeat holds are left to it: nobody waits, nobody blocks another.
+        silent = conn.scalars(sa.select(jobs.c.id).where(over).with_for_update(skip_locked=True)).all()
+        failed, retried = _lose(conn, sa.and_(jobs.c.id.in_(silent), over), error, limits, 0.0)
+        wake = [*retried, *conn.scalars(waiting).all()]
+        return Reconciled(tuple(dict.fromkeys(wake)), tuple(retried), tuple(failed))
+
+    return database.write(engine, work)
