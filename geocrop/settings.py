@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PARAMS', 'AT_LEAST', 'SETTINGS', 'NAMES', 'Section', 'Base', 'Simulate', 'Items', 'Features', 'Train', 'Evaluate',
            'Gate', 'Export', 'Catalogue', 'Labels', 'MLflow', 'Store', 'Country', 'Database', 'Redis', 'Api', 'Jobs',
-           'home', 'params', 'settings', 'season', 'area', 'legend', 'today', 'read_outline', 'check_request']
+           'home', 'params', 'settings', 'season', 'area', 'legend', 'today', 'read_outline', 'Bounds', 'bounds',
+           'check_request']
 
 # %% ../nbs/01_settings.ipynb #84494fe6
 import configparser
@@ -453,6 +454,20 @@ def read_outline(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    "How large a map may be, and of which land."
+
+    max_radius_m: float
+    country: dict[str, Any] | None  # GeoJSON Polygon or MultiPolygon; None: not known
+
+
+def bounds(folder: str | Path | None = None) -> Bounds:
+    "The bounds of a project folder."
+    boundary = settings("country", folder).boundary
+    return Bounds(params("export", folder).max_radius_m, read_outline(boundary) if boundary else None)
+
+
 def check_request(
     area: Area,  # (lon, lat, radius_m) or GeoJSON Polygon
     season: Season,
@@ -460,14 +475,16 @@ def check_request(
     partial: bool = False,  # Whether a season that has not ended will do
     tiled: bool = False,  # Whether it is mapped tile by tile, however large
     folder: str | Path | None = None,  # Project folder; None is the one we are in
+    within: Bounds | None = None,  # Its bounds; None: read from the folder
 ) -> None:
     "SchemaError where no map can be made of this area and season, whatever the catalogue has."
     _check_season(season, partial)
+    within = within or bounds(folder)
     outline = _positions(geometry(area))
     if not tiled:
-        _check_size(area, outline, params("export", folder).max_radius_m)
-    if boundary := settings("country", folder).boundary:
-        _check_order(area, outline, read_outline(boundary))
+        _check_size(area, outline, within.max_radius_m)
+    if within.country:
+        _check_order(area, outline, within.country)
 
 
 def _check_season(season: Season, partial: bool) -> None:
