@@ -180,8 +180,11 @@ def _sha256(inputs: Mapping[str, Any]) -> str:
 
 def _submitted(conn: sa.Connection, row: Mapping[str, Any]) -> Job | None:
     "The job that came with this key; or with this id, from a transaction that was committed and not heard of."
-    same = sa.and_(jobs.c.user_id == row["user_id"], jobs.c.idempotency_key == row["idempotency_key"])
-    query = sa.select(jobs.c.inputs_sha256, *COLUMNS).where(sa.or_(jobs.c.id == row["id"], same))
+    same = jobs.c.id == row["id"]
+    if row["idempotency_key"] is not None:
+        key = sa.and_(jobs.c.user_id == row["user_id"], jobs.c.idempotency_key == row["idempotency_key"])
+        same = sa.or_(same, key)
+    query = sa.select(jobs.c.inputs_sha256, *COLUMNS).where(same)
     found = conn.execute(query).one_or_none()
     if found and found[0] != row["inputs_sha256"]:
         raise KeyReused(
@@ -333,6 +336,21 @@ def _box(west: float, south: float, east: float, north: float) -> Any:
 
 def _touch(place: Any, job: Job) -> bool:
     return bool(shapely.intersects(place, shapely.geometry.shape(job.area)))
+
+
+def several(
+    engine: sa.Engine,
+    ids: Sequence[str],
+) -> list[Job]:
+    "Jobs as they stand, whoever's they are, in one question; of unknown ids nothing."
+    query = sa.select(*COLUMNS).where(jobs.c.id.in_(ids))
+    return [Job(*row) for row in database.read(engine, lambda conn: conn.execute(query).all())]
+
+
+def waited_s(engine: sa.Engine) -> float:
+    "Seconds that the oldest waiting job has waited; 0 where none waits."
+    query = sa.select(clock() - sa.func.min(jobs.c.created)).where(jobs.c.status == "accepted")
+    return max(0.0, database.read(engine, lambda conn: conn.scalar(query)) or 0.0)
 
 
 def counts(engine: sa.Engine) -> dict[str, int]:

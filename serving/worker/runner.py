@@ -29,11 +29,13 @@ from geocrop.store import bucket
 from serving.jobs import models
 from serving.jobs.errors import described
 from serving.jobs.jobs import Job
+from serving.jobs.objects import failing
 from serving.jobs.results import Results
 
 from .errors import AttemptError
 from .process import die_with
 
+WARM_RADIUS_M = 50  # of the map that is made for nobody
 MAP = "map.tif"  # of a job; the files beside it have its stem
 log = logging.getLogger("serving.worker.runner")
 
@@ -65,13 +67,19 @@ def _printing_to(path: str) -> Iterator[None]:
             os.dup2(file, descriptor)
         yield
     finally:
-        with suppress(OSError):  # a disk without room for the last lines
-            sys.stdout.flush()
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         for descriptor, before in zip((1, 2), kept, strict=True):
             os.dup2(before, descriptor)
             os.close(before)
         os.close(file)
+
+
+def _note(text: str) -> None:
+    "Add a line to the log, if the disk has room for it."
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def peak_mb() -> int:
@@ -105,31 +113,29 @@ class Runner:
             model = models.champion(bucket(store.models), settings.params("base").name)
             ready = self.loaded.get(store.models, model)
             if "://" not in catalogue.href:  # an archive on the network is not asked for nothing
-                warm(ready)
+                warm(ready, WARM_RADIUS_M)
         except GeocropError as error:
             log.warning("not warm: %s", error)
 
     def run(self, task: dict[str, Any]) -> None:
-        "Make the map of a job and keep it, or say why not."
+        "Make the map of a job and keep it, or say why not; last of all, when the log is complete."
         with _printing_to(task["log"]):
+            _reset_peak()
             try:
-                _reset_peak()
-                self.say(result=self._made(_job(task["job"]), task))
+                said: dict[str, Any] = {"result": self._made(_job(task["job"]), task)}
             except Exception as error:
-                traceback.print_exc()
+                _note(traceback.format_exc())
                 known = _known(error)
-                self.say(
-                    error=described(known),
-                    again=isinstance(known, StoreError),
-                    last=isinstance(error, MemoryError),  # what is left of the memory is in pieces
-                )
-            finally:
-                print(f"most memory at once: {peak_mb()} MB", file=sys.stderr)
+                # of a memory that was too small only pieces are left
+                said = {"again": isinstance(known, StoreError), "last": isinstance(error, MemoryError)}
+                said["error"] = described(known)
+            _note(f"most memory at once: {peak_mb()} MB")
+        self.say(**said)
 
     def _made(self, job: Job, task: dict[str, Any]) -> dict[str, Any]:
         from .maps import make
 
-        print(f"job {job.id}, attempt {job.attempt}: {job.bundle}, season {job.season}", file=sys.stderr)
+        _note(f"job {job.id}, attempt {job.attempt}: {job.bundle}, season {job.season}")
         said = (-1, "")
 
         def tell(progress: int, message: str) -> None:
@@ -143,8 +149,10 @@ class Runner:
         folder = Path(task["folder"])
         made = make(model, job.area, job.season, folder / MAP, tell)
         tell(92, "storing the map")
-        files = Results(bucket(task["results"], make=True)).put(job, folder)
-        print(f"{made.pixels} pixels of {made.scenes} scenes in {made.seconds:.2f} s", file=sys.stderr)
+        with failing(f"Store {task['results']}"):
+            store = bucket(task["results"], make=True)
+        files = Results(store).put(job, folder)
+        _note(f"{made.pixels} pixels of {made.scenes} scenes in {made.seconds:.2f} s")
         measured = {"seconds": round(made.seconds, 3), "pixels": made.pixels, "scenes": made.scenes}
         return {"files": files, "summary": made.product.page(), "measured": measured | {"peak_mb": peak_mb()}}
 

@@ -3,27 +3,37 @@
 Each test has a database of its own, empty and upgraded; it is a copy, since migrations take longer than a test.
 """
 
+import contextlib
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asked
 import boto3
+import httpx
 import psycopg
 import pytest
 import redis_server
+import service
 import swift_s3
+from fastapi.testclient import TestClient
 from loopback import free_ports
 from postgres import binaries, postgres
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from redis import Redis
+from runners import ask, model, places, ready, stable, work  # noqa: F401  (fixtures of the worker)
+from service import Project
 from sqlalchemy import Engine
 
 from geocrop.store import bucket
+from serving.api.app import create_app
 from serving.jobs import database, users
+from serving.jobs.jobs import Job
 from serving.jobs.users import User
 
 PASSWORD = "correct horse"  # of the users of the tests
@@ -83,11 +93,23 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     "An empty, upgraded database of a server."
+    with _new_database(postgres_server, "template") as url:
+        yield url
+
+
+@pytest.fixture
+def bare_postgres_url(postgres_server: str) -> Iterator[str]:
+    "A database with nothing in it, not even tables."
+    with _new_database(postgres_server, "template1") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _new_database(server: str, template: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE template")
-    yield f"{postgres_server}/{name}"
-    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as conn:
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield f"{server}/{name}"
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -156,3 +178,65 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     "An empty store of each kind, as geocrop.store opens it."
     where = tmp_path / "store" if request.param == "folder" else request.getfixturevalue("s3_url")
     return bucket(where, make=True)
+
+
+# --- the API ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    "Models and baselines that all tests share."
+    return service.stock(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture
+def project(database_url: str, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    "A project folder on a database of each kind; the environment names its places."
+    made = service.project(tmp_path / "project", database_url, shelf)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
+@pytest.fixture
+def client(project: Project) -> Iterator[TestClient]:
+    "The API in this process, started."
+    with TestClient(create_app(), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def tendai(client: TestClient, user: User) -> dict[str, str]:
+    "What the recruiter sends to be let in."
+    return service.signed_in(client, user.name, PASSWORD)
+
+
+@pytest.fixture
+def root(client: TestClient, admin: User) -> dict[str, str]:
+    "What the administrator sends to be let in."
+    return service.signed_in(client, admin.name, PASSWORD)
+
+
+@dataclass(frozen=True)
+class Site:
+    "A service on SQLite that all tests of a module share, in a process of its own, with one finished job."
+
+    live: service.Live
+    project: Project
+    engine: Engine
+    user: User
+    headers: dict[str, str]
+    job: Job
+
+
+@pytest.fixture(scope="module")
+def site(sqlite_template: Path, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    "The API as others meet it, over a socket."
+    folder = tmp_path_factory.mktemp("site")
+    url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'service.db')}"
+    made, engine = service.project(folder, url, shelf), database.connect(url)
+    user = users.add(engine, "ada", PASSWORD, "admin")
+    job = service.finish(made, engine, asked.job(engine, user))
+    with service.listening() as sock, service.api(made, sock) as live, httpx.Client(base_url=live.url) as client:
+        yield Site(live, made, engine, user, service.signed_in(client, user.name, PASSWORD), job)
+    engine.dispose()
