@@ -16,7 +16,7 @@ import math
 import re
 import statistics
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -27,7 +27,7 @@ from geoalchemy2.shape import from_shape
 from geocrop import settings
 from geocrop.schema import Area, SchemaError, Season, geometry
 
-from . import database
+from . import database, places
 from .database import clock
 from .errors import AttemptLost, JobEnded, JobNotFound, KeyReused, QueueFull, QuotaExceeded, described
 from .models import Model
@@ -138,7 +138,7 @@ def submit(
 def _row(
     user: User, inputs: Mapping[str, Any], area: Area, season: Season, model: Model, key: str | None
 ) -> dict[str, Any]:
-    outline = _shape(geometry(area), "Area")
+    outline = places.shape(geometry(area), "Area")
     west, south, east, north = outline.bounds
     if key is not None and not KEY.fullmatch(key):
         raise SchemaError(
@@ -155,23 +155,6 @@ def _row(
         "model": model.name, "model_version": model.version, "model_sha256": model.sha256,
         "status": "accepted", "progress": 0, "message": "", "attempt": 0, "lost": 0,
     }  # fmt: skip
-
-
-def _shape(outline: Mapping[str, Any], thing: str) -> Any:
-    "A geometry of two dimensions that both databases understand in the same way."
-    try:
-        shape = shapely.force_2d(shapely.geometry.shape(outline))
-        wrong = "nothing in it" if shape.is_empty else "" if shape.is_valid else shapely.is_valid_reason(shape)
-    except (shapely.errors.ShapelyError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        wrong = f"no geometry ({type(error).__name__}: {error})"
-    if wrong:
-        raise SchemaError(
-            thing,
-            found=wrong[:200],
-            expected="a valid GeoJSON geometry, longitude first",
-            remedy="Correct it: rings closed, not crossing themselves, holes inside.",
-        )
-    return shape
 
 
 def _sha256(inputs: Mapping[str, Any]) -> str:
@@ -216,7 +199,7 @@ def _check_quota(conn: sa.Connection, user: User, limits: settings.Jobs) -> None
             f"Jobs of {user.name}",
             found=f"{count} jobs",
             expected=f"{limits.recruiter_jobs} in all for a recruiter",
-            remedy="Jobs that failed or were dismissed before they started do not count. Ask an administrator for more.",
+            remedy="Only those that failed or were dismissed before they began do not count. Ask an administrator.",
         )
 
 
@@ -296,12 +279,14 @@ def found(
         if place is None:
             return [Job(*row) for row in conn.execute(query.limit(limit))]
         if conn.dialect.name == "postgresql":
-            near = sa.or_(*(sa.func.ST_Intersects(jobs.c.area_geom, from_shape(part, srid=4326)) for part in _parts(place)))
+            shapes = (from_shape(part, srid=4326) for part in places.parts(place))
+            near = sa.or_(*(sa.func.ST_Intersects(jobs.c.area_geom, shape) for shape in shapes))
             return [Job(*row) for row in conn.execute(query.where(near).limit(limit))]
         west, south, east, north = place.bounds
         near = sa.and_(jobs.c.west <= east, jobs.c.east >= west, jobs.c.south <= north, jobs.c.north >= south)
         with conn.execute(query.where(near)) as rows:
-            return list(itertools.islice((job for job in itertools.starmap(Job, rows) if _touch(place, job)), limit))
+            candidates = itertools.starmap(Job, rows)
+            return list(itertools.islice((job for job in candidates if places.touches(place, job.area)), limit))
 
     return database.read(engine, work)
 
@@ -311,40 +296,8 @@ def _place(bbox: Sequence[float] | None, intersects: Mapping[str, Any] | None) -
     if bbox is not None and intersects is not None:
         raise SchemaError("Search", found="bbox and intersects", expected="one of them", remedy="Leave one out.")
     if intersects is not None:
-        return _shape(intersects, "intersects")
-    if bbox is None:
-        return None
-    if len(bbox) != 4 or not all(map(math.isfinite, bbox)) or not -90 <= bbox[1] <= bbox[3] <= 90:
-        raise SchemaError(
-            "bbox",
-            found=list(bbox)[:6],
-            expected="west, south, east, north in degrees",
-            remedy="Longitude first, south before north.",
-        )
-    west, south, east, north = bbox
-    if west > east:
-        return shapely.union(_box(west, south, 180, north), _box(-180, south, east, north))
-    return _box(west, south, east, north)
-
-
-def _box(west: float, south: float, east: float, north: float) -> Any:
-    "A box, which may have shrunk to a line or a point."
-    if west < east and south < north:
-        return shapely.box(west, south, east, north)
-    return shapely.LineString([(west, south), (east, north)]) if (west, south) != (east, north) else shapely.Point(west, south)
-
-
-def _parts(place: Any) -> Iterator[Any]:
-    "The geometries of a collection one by one: GEOS, where it is older than 3.12, stumbles over those that overlap."
-    if place.geom_type != "GeometryCollection":
-        yield place
-    else:
-        for part in place.geoms:
-            yield from _parts(part)
-
-
-def _touch(place: Any, job: Job) -> bool:
-    return bool(shapely.intersects(place, shapely.geometry.shape(job.area)))
+        return places.shape(intersects, "intersects")
+    return None if bbox is None else places.box(bbox)
 
 
 def several(
@@ -485,7 +438,7 @@ def fail(
 
 
 def _end(engine: sa.Engine, job: Job, worker: str, status: str, **values: Any) -> bool:
-    "The last step. Taken again by the same hand, as after a commit that was not heard of, it changes nothing and holds."
+    "The last step. Taken again by the same hand, as after a commit that was not heard of, it changes nothing."
     ours = (jobs.c.id == job.id, jobs.c.attempt == job.attempt, jobs.c.lease_owner == worker)
     taken = sa.select(sa.func.count()).where(*ours, jobs.c.status == status)
 

@@ -16,7 +16,7 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-seconds = sa.Double()  # of the database's clock, since 1970, UTC
+seconds: sa.Double[float] = sa.Double()  # of the database's clock, since 1970, UTC
 document = sa.JSON(none_as_null=True)
 
 
@@ -93,4 +93,3 @@ workers = sa.Table(
     sa.Column("since", seconds, nullable=False),
     sa.Column("seen", seconds, nullable=False),
 )
-
