@@ -4,6 +4,8 @@ Whoever changes something says so with `write`: SQLite then takes its one writer
 for it, instead of finding out half-way that somebody else has it.
 """
 
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +17,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from .errors import DatabaseUnavailable
 
 Result = TypeVar("Result")
-PATIENCE_S = 30  # SQLite: how long a writer waits for its turn
+PATIENCE_S = 30  # SQLite: how long a writer waits for its turn; PostgreSQL: how long a statement may take
 CONNECT_S = 3  # PostgreSQL: how long a connection may take
 UPGRADE_LOCK = 0x67656F63726F70  # "geocrop": PostgreSQL lets one process at a time hold it
 POOL, OVERFLOW = 5, 35  # connections that are kept; more while there is a rush: as many as the API has threads
@@ -34,7 +36,7 @@ def connect(
         return engine
     return sa.create_engine(
         place.set(drivername="postgresql+psycopg"),
-        connect_args={"connect_timeout": CONNECT_S},
+        connect_args={"connect_timeout": CONNECT_S, "options": f"-c statement_timeout={PATIENCE_S}s"},
         pool_pre_ping=True,
         pool_size=POOL,
         max_overflow=OVERFLOW,
@@ -43,8 +45,16 @@ def connect(
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver begins no transaction on its own: _begin_sqlite does
-    for pragma in ("journal_mode = WAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    end = time.monotonic() + PATIENCE_S
+    while True:  # a new file is switched by one connection that has it alone; SQLite does not wait for that by itself
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
@@ -74,12 +84,12 @@ def _run(engine: sa.Engine, work: Callable[[sa.Connection], Result], *, writes: 
         try:
             with engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 return work(connection)
-        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-            if error.connection_invalidated and not last:
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+            if getattr(error, "connection_invalidated", False) and not last:
                 continue
             raise DatabaseUnavailable(
-                f"Database {engine.url.render_as_string()}",
-                found=" ".join(str(error.orig).split()),
+                f"Database {engine.url.render_as_string()}",  # without its password
+                found=" ".join(str(getattr(error, "orig", error)).split()),
                 expected="an answer",
                 remedy="Ask again in a while; see that the server runs.",
             ) from error

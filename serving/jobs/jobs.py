@@ -180,8 +180,11 @@ def _sha256(inputs: Mapping[str, Any]) -> str:
 
 def _submitted(conn: sa.Connection, row: Mapping[str, Any]) -> Job | None:
     "The job that came with this key; or with this id, from a transaction that was committed and not heard of."
-    same = sa.and_(jobs.c.user_id == row["user_id"], jobs.c.idempotency_key == row["idempotency_key"])
-    query = sa.select(jobs.c.inputs_sha256, *COLUMNS).where(sa.or_(jobs.c.id == row["id"], same))
+    same = jobs.c.id == row["id"]
+    if row["idempotency_key"] is not None:
+        key = sa.and_(jobs.c.user_id == row["user_id"], jobs.c.idempotency_key == row["idempotency_key"])
+        same = sa.or_(same, key)
+    query = sa.select(jobs.c.inputs_sha256, *COLUMNS).where(same)
     found = conn.execute(query).one_or_none()
     if found and found[0] != row["inputs_sha256"]:
         raise KeyReused(

@@ -3,6 +3,7 @@
 Each test has a database of its own, empty and upgraded; it is a copy, since migrations take longer than a test.
 """
 
+import contextlib
 import shutil
 import tempfile
 import uuid
@@ -83,11 +84,23 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     "An empty, upgraded database of a server."
+    with _new_database(postgres_server, "template") as url:
+        yield url
+
+
+@pytest.fixture
+def bare_postgres_url(postgres_server: str) -> Iterator[str]:
+    "A database with nothing in it, not even tables."
+    with _new_database(postgres_server, "template1") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _new_database(server: str, template: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE template")
-    yield f"{postgres_server}/{name}"
-    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as conn:
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield f"{server}/{name}"
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
