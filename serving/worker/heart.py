@@ -1,4 +1,4 @@
-"What a worker does beside its work: say that it lives, and end an attempt that nobody waits for or that takes too long."
+"What a worker does beside its work: say that it lives, and end an attempt that is not wanted or takes too long."
 
 import logging
 import threading

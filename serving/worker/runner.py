@@ -29,6 +29,7 @@ from geocrop.store import bucket
 from serving.jobs import models
 from serving.jobs.errors import described
 from serving.jobs.jobs import Job
+from serving.jobs.objects import failing
 from serving.jobs.results import Results
 
 from .errors import AttemptError
@@ -143,7 +144,9 @@ class Runner:
         folder = Path(task["folder"])
         made = make(model, job.area, job.season, folder / MAP, tell)
         tell(92, "storing the map")
-        files = Results(bucket(task["results"], make=True)).put(job, folder)
+        with failing(f"Store {task['results']}"):
+            store = bucket(task["results"], make=True)
+        files = Results(store).put(job, folder)
         print(f"{made.pixels} pixels of {made.scenes} scenes in {made.seconds:.2f} s", file=sys.stderr)
         measured = {"seconds": round(made.seconds, 3), "pixels": made.pixels, "scenes": made.scenes}
         return {"files": files, "summary": made.product.page(), "measured": measured | {"peak_mb": peak_mb()}}

@@ -7,7 +7,6 @@ Without Redis, and while it is away, the worker looks into the database at short
 import logging
 import threading
 import time
-from contextlib import suppress
 from typing import Any
 
 from redis import Redis
@@ -21,7 +20,7 @@ from serving.jobs import database, jobs, queue
 from serving.jobs.errors import DatabaseUnavailable
 
 from .bell import Bell
-from .tracking import Tracker
+from .tracker import Tracker
 from .worker import Worker
 
 log = logging.getLogger(__name__)
@@ -104,12 +103,12 @@ def serve() -> None:
         looked = time.monotonic()
         while not BELL.stopping:
             try:
-                if worker.run_next():
-                    continue
                 if time.monotonic() - looked > limits.reconcile_s:
                     looked = time.monotonic()
                     for job_id in jobs.reconcile(engine, limits).wake:
                         queue.wake(redis_url, job_id)
+                if worker.run_next():
+                    continue
             except DatabaseUnavailable as error:
                 log.warning("no work: %s", error)
             BELL.wait(limits.reconcile_s if listener.hearing else POLL_S)

@@ -6,7 +6,6 @@ the memory, crashes or is no longer wanted, the worker is there to say so, and t
 
 import logging
 import os
-import signal
 import socket
 import tempfile
 import uuid
@@ -74,10 +73,8 @@ class Worker:
         self.heart.begin(job)
         try:
             said = self._attempt(job)
-        except OSError as error:  # a disk without room for a folder
-            found = " ".join(str(error).split())
-            why = AttemptError("Disk of the worker", found=found, expected="a folder", remedy="Free some room (TMPDIR).")
-            said = {"error": described(why), "again": True}
+        except OSError as error:
+            said = {"error": described(_no_folder(error)), "again": True}
         finally:
             ended = self.heart.end()
         self._settle(job, said, ended)
@@ -161,6 +158,11 @@ class Worker:
                 self.results.remove(job.id, job.attempt)
         except GeocropError as error:
             log.warning("job %s, attempt %d: files are left in the store: %s", job.id, job.attempt, error)
+
+
+def _no_folder(error: OSError) -> AttemptError:
+    found = " ".join(str(error).split())
+    return AttemptError("Disk of the worker", found=found, expected="room for a folder", remedy="Free some (TMPDIR).")
 
 
 def _short(said: dict[str, Any]) -> str:
