@@ -338,6 +338,21 @@ def _touch(place: Any, job: Job) -> bool:
     return bool(shapely.intersects(place, shapely.geometry.shape(job.area)))
 
 
+def several(
+    engine: sa.Engine,
+    ids: Sequence[str],
+) -> list[Job]:
+    "Jobs as they stand, whoever's they are, in one question; of unknown ids nothing."
+    query = sa.select(*COLUMNS).where(jobs.c.id.in_(ids))
+    return [Job(*row) for row in database.read(engine, lambda conn: conn.execute(query).all())]
+
+
+def waited_s(engine: sa.Engine) -> float:
+    "Seconds that the oldest waiting job has waited; 0 where none waits."
+    query = sa.select(clock() - sa.func.min(jobs.c.created)).where(jobs.c.status == "accepted")
+    return max(0.0, database.read(engine, lambda conn: conn.scalar(query)) or 0.0)
+
+
 def counts(engine: sa.Engine) -> dict[str, int]:
     "Number of jobs by status; all five are there."
     query = sa.select(jobs.c.status, sa.func.count()).group_by(jobs.c.status)

@@ -1,0 +1,69 @@
+"""The API as a process: python -m serving.api
+
+On SIGTERM it takes no further connection, answers what it has been asked, ends event streams, and is gone. Started on a
+socket that somebody else holds (--fd), a new process takes over from an old one and no connection is lost between: both
+take from one queue. (Two sockets of one port, SO_REUSEPORT, each have their own, and Linux resets what waits in the one
+that closes.)
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from geocrop import settings
+from geocrop.schema import GeocropError
+
+LINGER_S = 1.0  # in which clients that hold a connection are told, with an answer, to open another
+PATIENCE_S = 30  # with requests that are under way
+
+
+class Server(uvicorn.Server):
+    "Uvicorn that says goodbye before it hangs up."
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        "No new connections; those that are there are answered with `Connection: close`, then closed."
+        self.config.app.state.service.close()  # type: ignore[union-attr]
+        for server in self.servers:
+            server.close()
+        for held in sockets or []:
+            held.close()
+        end = asyncio.get_running_loop().time() + LINGER_S
+        while self.server_state.connections and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+
+def main(words: list[str] | None = None) -> int:
+    "Serve until SIGTERM. 2 where it may not start like this."
+    parser = argparse.ArgumentParser(prog="python -m serving.api", description="The API of the service.")
+    parser.add_argument("--host", help="address; default: api.host of settings.ini")
+    parser.add_argument("--port", type=int, help="default: api.port of settings.ini")
+    parser.add_argument("--fd", type=int, help="number of a listening socket that was inherited, instead of these")
+    asked = parser.parse_args(words)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each question to the other side
+    try:
+        from .app import create_app
+
+        api = settings.settings("api")
+        host, port = asked.host or api.host, api.port if asked.port is None else asked.port
+        config = uvicorn.Config(
+            create_app(), host=host, port=port, loop="uvloop", http="httptools", log_config=None, access_log=False,
+            server_header=False, timeout_graceful_shutdown=PATIENCE_S, backlog=2048,
+        )  # fmt: skip
+    except GeocropError as error:
+        print(f"geocrop: {error}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn passes the signal on when all is done
+    listener = socket.socket(fileno=asked.fd) if asked.fd is not None else config.bind_socket()
+    Server(config).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"The application: routes and what stands around them, put together and nothing else."
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from . import answers, auth, baselines, health, jobs, legends, pages, problems, processes, results, stac, tiles
+from .health import Health
+from .legends import released
+from .metrics import Observed
+from .pages import Pages
+from .reconciler import Reconciler
+from .service import Service
+
+# Those that are asked for most stand first: routes are tried in order.
+ROUTERS = (
+    jobs.router, tiles.router, results.router, auth.router, processes.router, answers.router, baselines.router,
+    legends.router, stac.router, health.router, pages.router,
+)  # fmt: skip
+MOST_BYTES = 256 * 1024  # of a body: a polygon of as many corners as are allowed is a quarter of it
+HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+ABOUT = "Crop maps on demand: OGC API - Processes, STAC, tiles, Open Inference Protocol. Errors are problem+json."
+
+
+def create_app(
+    folder: str | Path | None = None,  # Project folder; None is the one we are in
+) -> FastAPI:
+    "The API of a project folder. SettingsError where it may not start like this."
+    here = Service.of(folder)
+    app = FastAPI(
+        title="geocrop", version=released(), description=ABOUT, max_body_size=MOST_BYTES, lifespan=_lifespan,
+        middleware=[Middleware(Observed, metrics=here.metrics, headers=HEADERS, closing=here.closing)],
+        redoc_url=None, separate_input_output_schemas=False,
+    )  # fmt: skip
+    app.state.service, app.state.pages, app.state.health = here, Pages(), Health(here)
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app, ROUTERS)
+    app.openapi = lambda: _documented(app)  # type: ignore[method-assign]  # the way FastAPI documents
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    here: Service = app.state.service
+    reconciler = Reconciler(here)
+    reconciler.start()
+    try:
+        yield
+    finally:
+        here.close()
+        reconciler.stop()
+        await here.answers.aclose()
+        here.engine.dispose()
+
+
+def _documented(app: FastAPI) -> dict[str, Any]:
+    "The OpenAPI document, with the problems that routes refer to."
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        document["components"]["schemas"]["Problem"] = problems.SCHEMA
+        app.openapi_schema = document
+    return app.openapi_schema

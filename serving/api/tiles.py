@@ -1,0 +1,78 @@
+"Tiles of results and baselines, WebMercatorQuad (XYZ), 256 x 256 PNG."
+
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
+
+from . import palette, raster
+from .auth import SignedIn
+from .baselines import BaselineYear, IfNoneMatch
+from .jobs import JobId
+from .problems import documented
+from .raster import MAX_ZOOM, Colours
+from .replies import not_modified
+from .results import OURS
+from .service import Here
+
+router = APIRouter(tags=["tiles"])
+Zoom = Annotated[int, Path(ge=0, le=MAX_ZOOM)]
+Place = Annotated[int, Path(ge=0, lt=2**MAX_ZOOM)]
+Mode = Annotated[Literal["class", "confidence"], Query(description="What is painted")]
+CONFIDENCE = palette.confidence()
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "Not modified"},
+}
+
+
+@router.get(
+    "/tiles/jobs/{id}/{z}/{x}/{y}.png",
+    response_class=Response,
+    responses={**PICTURE, **documented(401, 404, 422, 503)},
+    summary="A tile of a map",
+)
+async def of_job(
+    here: Here,
+    user: SignedIn,
+    id: JobId,
+    z: Zoom,
+    x: Place,
+    y: Place,
+    mode: Mode = "class",
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    "Classes in the colours of their legend, or confidence in those of its ramp (GET /legend). Nothing there: empty."
+    product = here.products.known(id, user)
+    if product is None:
+        product = await anyio.to_thread.run_sync(here.products.of, id, user)
+    headers = {"ETag": f'"{product.etag[:32]}-{mode}"', "Cache-Control": OURS}
+    if unchanged := not_modified(if_none_match, headers):
+        return unchanged
+    band, colours = (1, product.colours) if mode == "class" else (2, CONFIDENCE)
+    return await _picture(product.path, z, x, y, band, colours, headers)
+
+
+@router.get(
+    "/tiles/baselines/{year}/{z}/{x}/{y}.png",
+    response_class=Response,
+    responses={**PICTURE, **documented(404, 422, 503)},
+    summary="A tile of a baseline",
+)
+async def of_baseline(
+    here: Here, year: BaselineYear, z: Zoom, x: Place, y: Place, if_none_match: IfNoneMatch = None
+) -> Response:
+    "Classes in the colours of their legend. Nothing there: empty."
+    found = await anyio.to_thread.run_sync(here.shelf.baseline, year)
+    headers = {"ETag": f'"{found.etag}"', "Cache-Control": "public, max-age=3600"}
+    if unchanged := not_modified(if_none_match, headers):
+        return unchanged
+    return await _picture(found.path, z, x, y, 1, palette.colours(found.legend), headers)
+
+
+async def _picture(path: str, z: int, x: int, y: int, band: int, colours: Colours, headers: dict[str, str]) -> Response:
+    png = None
+    if x < 2**z and y < 2**z:
+        png = await anyio.to_thread.run_sync(raster.tile, path, x, y, z, band, colours, limiter=raster.readers)
+    return Response(png or raster.empty(), media_type="image/png", headers=headers)
