@@ -29,13 +29,13 @@ class Leash:
         "Process id of the runner, None where there is none."
         return self._process.pid if self._process else None
 
-    def ready(self) -> None:
-        "See that there is a runner that can take a job. AttemptError where one cannot be had."
+    def start(self) -> None:
+        "See that there is a runner, which need not be ready yet."
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
-        self.warming = True
-        wire, theirs = os.pipe()
+        self.warming, self._heard = True, b""
+        self._wire, theirs = os.pipe()
         try:
             self._process = subprocess.Popen(
                 [*COMMAND, str(theirs), str(os.getpid())],
@@ -45,8 +45,13 @@ class Leash:
             )
         finally:
             os.close(theirs)
-        self._wire, self._heard = wire, b""
-        if not select.select([wire], [], [], WARM_S)[0]:
+
+    def ready(self) -> None:
+        "See that there is a runner that can take a job. AttemptError where one cannot be had."
+        self.start()
+        if not self.warming:
+            return
+        if not select.select([self._wire], [], [], WARM_S)[0]:
             self.kill()
         ready = (self.hear() or {}).get("ready")
         self.warming = False

@@ -66,13 +66,19 @@ def _printing_to(path: str) -> Iterator[None]:
             os.dup2(file, descriptor)
         yield
     finally:
-        with suppress(OSError):  # a disk without room for the last lines
-            sys.stdout.flush()
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         for descriptor, before in zip((1, 2), kept, strict=True):
             os.dup2(before, descriptor)
             os.close(before)
         os.close(file)
+
+
+def _note(text: str) -> None:
+    "Add a line to the log, if the disk has room for it."
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def peak_mb() -> int:
@@ -111,26 +117,24 @@ class Runner:
             log.warning("not warm: %s", error)
 
     def run(self, task: dict[str, Any]) -> None:
-        "Make the map of a job and keep it, or say why not."
+        "Make the map of a job and keep it, or say why not; last of all, when the log is complete."
         with _printing_to(task["log"]):
+            _reset_peak()
             try:
-                _reset_peak()
-                self.say(result=self._made(_job(task["job"]), task))
+                said: dict[str, Any] = {"result": self._made(_job(task["job"]), task)}
             except Exception as error:
-                traceback.print_exc()
+                _note(traceback.format_exc())
                 known = _known(error)
-                self.say(
-                    error=described(known),
-                    again=isinstance(known, StoreError),
-                    last=isinstance(error, MemoryError),  # what is left of the memory is in pieces
-                )
-            finally:
-                print(f"most memory at once: {peak_mb()} MB", file=sys.stderr)
+                # of a memory that was too small only pieces are left
+                said = {"again": isinstance(known, StoreError), "last": isinstance(error, MemoryError)}
+                said["error"] = described(known)
+            _note(f"most memory at once: {peak_mb()} MB")
+        self.say(**said)
 
     def _made(self, job: Job, task: dict[str, Any]) -> dict[str, Any]:
         from .maps import make
 
-        print(f"job {job.id}, attempt {job.attempt}: {job.bundle}, season {job.season}", file=sys.stderr)
+        _note(f"job {job.id}, attempt {job.attempt}: {job.bundle}, season {job.season}")
         said = (-1, "")
 
         def tell(progress: int, message: str) -> None:
@@ -147,7 +151,7 @@ class Runner:
         with failing(f"Store {task['results']}"):
             store = bucket(task["results"], make=True)
         files = Results(store).put(job, folder)
-        print(f"{made.pixels} pixels of {made.scenes} scenes in {made.seconds:.2f} s", file=sys.stderr)
+        _note(f"{made.pixels} pixels of {made.scenes} scenes in {made.seconds:.2f} s")
         measured = {"seconds": round(made.seconds, 3), "pixels": made.pixels, "scenes": made.scenes}
         return {"files": files, "summary": made.product.page(), "measured": measured | {"peak_mb": peak_mb()}}
 

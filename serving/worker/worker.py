@@ -54,6 +54,7 @@ class Worker:
         self.heart = Heart(engine, self.name, limits, self.leash.kill)
 
     def __enter__(self) -> "Worker":
+        self.leash.start()
         self.heart.start()
         return self
 

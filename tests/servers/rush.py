@@ -14,6 +14,7 @@ from geocrop import settings
 from geocrop.schema import GeocropError
 from serving.jobs import database, jobs, users
 
+
 def threads(
     number: int,
     work: Callable[[int], Any],  # Given the number of the thread

@@ -7,25 +7,36 @@ import contextlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asked
 import boto3
 import psycopg
 import pytest
 import redis_server
 import swift_s3
+from bundles import guessing
 from loopback import free_ports
 from postgres import binaries, postgres
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from redis import Redis
+from runners import LIMITS, SMALL, Stable, Watched
 from sqlalchemy import Engine
 
+from geocrop.settings import Jobs, Store
 from geocrop.store import bucket
-from serving.jobs import database, users
+from serving.jobs import database, models, users
+from serving.jobs.jobs import Job
+from serving.jobs.models import Model
 from serving.jobs.users import User
+from serving.worker.bell import Bell
+from serving.worker.leash import Leash
+from serving.worker.worker import Worker
+
+ROOT = Path(__file__).parents[2]
 
 PASSWORD = "correct horse"  # of the users of the tests
 
@@ -169,3 +180,63 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     "An empty store of each kind, as geocrop.store opens it."
     where = tmp_path / "store" if request.param == "folder" else request.getfixturevalue("s3_url")
     return bucket(where, make=True)
+
+
+# --- workers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    "Where models and results lie, and an environment in which other processes of the service find them."
+    folder = tmp_path_factory.mktemp("store")
+    found = Store(models=str(folder / "models"), results=str(folder / "results"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOCROP_HOME", str(ROOT))
+        patch.setenv("GEOCROP_STORE_MODELS", found.models)
+        patch.setenv("GEOCROP_STORE_RESULTS", found.results)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def model(places: Store, tmp_path_factory: pytest.TempPathFactory, season: Path) -> Model:
+    "The champion there."
+    where, folder = bucket(places.models, make=True), tmp_path_factory.mktemp("bundle")
+    made = models.put(where, guessing(folder / "model"), "zimbabwe_embedded", "1")
+    models.point(where, made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def stable(model: Model) -> Iterator[Stable]:
+    "Runners that the tests of a file share; some kill theirs."
+    found = Stable()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def ready(stable: Stable) -> Watched:
+    "A runner that waits for a job."
+    return stable.ready()
+
+
+@pytest.fixture
+def work(engine: Engine, places: Store, ready: Watched) -> Iterator[Callable[..., Worker]]:
+    "Makes a worker with that runner, or with another."
+    made: list[Worker] = []
+
+    def start(limits: Jobs = LIMITS, leash: Leash = ready) -> Worker:
+        made.append(Worker(engine, places, limits, bell=Bell(), leash=leash))
+        made[-1].heart.start()
+        return made[-1]
+
+    yield start
+    for worker in made:
+        worker.heart.stop()
+
+
+@pytest.fixture
+def ask(engine: Engine, admin: User, model: Model) -> Callable[..., Job]:
+    "Submits a job."
+    return lambda aoi=SMALL, **how: asked.job(engine, admin, aoi, **{"model": model, **how})

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from geocrop import settings
-from geocrop.schema import AOI, Season, SchemaError
+from geocrop.schema import AOI, SchemaError, Season
 from serving.jobs import database, jobs, tables, users, workers
 from serving.jobs.errors import AttemptLost, JobEnded, JobNotFound, KeyReused, QueueFull, QuotaExceeded, described
 from serving.jobs.jobs import Job
