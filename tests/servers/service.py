@@ -3,9 +3,11 @@
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +17,16 @@ import httpx
 from sqlalchemy import Engine
 from supervised import Program
 
-from serving.jobs import database
+from geocrop.store import bucket
+from serving.jobs import database, jobs, users
+from serving.jobs.jobs import Job
+from serving.jobs.results import Results
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
+PASSWORD = "correct horse"  # of everybody
 BACKLOG = 2048  # connections that wait while no process takes them
+SETTLED_S = 0.7  # after which a job that still runs will go on doing so: its runner had not yet told the result
 QUICK = {"lease_s": 4, "heartbeat_s": 0.5, "reconcile_s": 0.5}  # for tests, in which workers are lost on purpose
 
 
@@ -52,6 +59,8 @@ class Service:
         self.engine: Engine = database.connect(place.settings["database"]["url"])
         self.workers: list[Program] = []
         self.api: Program
+        self.scratch = place.folder / "scratch"  # Temporary folder of its workers
+        self.scratch.mkdir(exist_ok=True)
 
     def start_api(self) -> Program:
         "A process of the API on the socket that we hold; it may be the second one."
@@ -60,23 +69,69 @@ class Service:
         self.api = Program(command, self.place.environment(), log, fds=[self.listener.fileno()])
         return self._stack.enter_context(self.api)
 
-    def start_worker(self, **more: str) -> Program:
-        "One more worker; `more` of the environment is its own."
+    def start_worker(self) -> Program:
+        "One more worker."
         log = self.place.folder / f"worker-{len(self.workers)}.log"
-        worker = Program([PYTHON, "-m", "geocrop.cli", "worker"], self.place.environment() | more, log)
+        env = self.place.environment() | {"TMPDIR": str(self.scratch)}
+        worker = Program([PYTHON, "-c", "from serving.worker.wake import serve; serve()"], env, log)
         self.workers.append(worker)
         return self._stack.enter_context(worker)
 
-    def client(self, name: str, password: str) -> "Client":
-        "A user who has signed in."
+    def newcomer(self, role: str) -> "Client":
+        "A new user of a role, who has signed in."
+        name = f"{role}-{uuid.uuid4().hex[:8]}"
+        users.add(self.engine, name, PASSWORD, role)
         client = Client(self.url)
         self._stack.callback(client.close)
-        client.sign_in(name, password)
+        client.sign_in(name, PASSWORD)
         return client
+
+    def results(self) -> Results:
+        "Its results, past the API."
+        with environment(self.place.more):
+            return Results(bucket(self.place.settings["store"]["results"]))
+
+    def row(self, id: str) -> Job:
+        "A job, past the API."
+        return jobs.get(self.engine, id)
+
+    def holder(self, job: Job) -> Program:
+        "The worker that has a job."
+        return next(worker for worker in self.workers if f"-{worker.pid}-" in (job.lease_owner or ""))
+
+    def caught(self, client: "Client", aoi: Sequence[float]) -> "Caught":
+        "A job in whose midst its runner has been stopped: it stays there until somebody does something about it."
+        for _ in range(20):
+            id = client.submit(aoi).json()["jobID"]
+            job = until(lambda id=id: (now := self.row(id)).lease_owner and now, 60, "nobody takes the job", 0.002)
+            worker = self.holder(job)
+            [runner] = worker.children()
+            os.kill(runner, signal.SIGSTOP)
+            end = time.monotonic() + SETTLED_S
+            while (now := self.row(id).status) == "running" and time.monotonic() < end:
+                time.sleep(0.05)
+            if now == "running":
+                return Caught(id, worker, runner)
+            os.kill(runner, signal.SIGCONT)  # it was done already
+        raise AssertionError("jobs are over before they can be caught")
 
     def logs(self) -> str:
         "The last that its processes said, for a test that fails."
         return "\n".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.place.folder.glob("*.log")))
+
+
+@dataclass(frozen=True)
+class Caught:
+    "A job that is held in its midst."
+
+    id: str
+    worker: Program
+    runner: int  # Its process id; it is stopped
+
+    def send(self, *numbers: signal.Signals) -> None:
+        "Signals for the runner."
+        for number in numbers:
+            os.kill(self.runner, number)
 
 
 @contextlib.contextmanager
@@ -100,6 +155,18 @@ def serving(
         except BaseException as error:
             error.add_note(service.logs())
             raise
+
+
+@contextlib.contextmanager
+def environment(more: Mapping[str, str]) -> Iterator[None]:
+    "Of this process, for a while."
+    before = dict(os.environ)
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _alive(asking: httpx.Client) -> bool:

@@ -77,15 +77,26 @@ class Program:
         "A signal, which it may not survive: then it is started again."
         self._process.send_signal(number)
 
+    def let_go(self, by: signal.Signals = signal.SIGTERM) -> None:
+        "Tell it to end; it is not started again."
+        with self._changed:
+            self._wanted = False
+        self._process.send_signal(by)
+
     def stop(
         self,
         by: signal.Signals = signal.SIGTERM,
         patience_s: float = 60,  # It is killed after that
     ) -> int:  # Its exit code, negative: the signal that ended it
-        "End it for good."
-        with self._changed:
-            self._wanted = False
-        self._process.send_signal(by)
+        "Tell it to end, and wait until it has."
+        self.let_go(by)
+        return self.end(patience_s)
+
+    def end(
+        self,
+        patience_s: float = 60,  # It is killed after that
+    ) -> int:  # Its exit code, negative: the signal that ended it
+        "Wait until it has ended, as it was told."
         try:
             return self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
