@@ -14,9 +14,9 @@ import postgres
 import psycopg
 import redis_server
 import swift_s3
+from deployed import QUICK, Place, environment, secret
 from faulty_s3 import Way
 from loopback import free_ports
-from service import QUICK, Place, environment, secret
 from supervised import Switch
 
 from geocrop import settings

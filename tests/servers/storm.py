@@ -13,8 +13,8 @@ from typing import Any
 
 import audit
 import sqlalchemy as sa
+from deployed import Client, Deployed, until
 from redis import Redis
-from service import Client, Service, until
 from supervised import Program
 
 from serving.jobs.tables import jobs
@@ -34,7 +34,7 @@ class Toll:
 
 
 def weather(
-    service: Service,
+    service: Deployed,
     client: Client,
     aois: Sequence[tuple[float, float, float]],  # A job for each
     kills: int,  # Of the API, of workers and of their runners, as many of each
@@ -62,7 +62,7 @@ def weather(
     return toll
 
 
-def strike(service: Service, blow: str, rng: random.Random) -> None:
+def strike(service: Deployed, blow: str, rng: random.Random) -> None:
     "Let a blow fall, at a random moment of a job; workers and runners are hit that have one."
     busy = until(lambda: _busy(service), PATIENCE_S, "nobody works", 0.002)
     time.sleep(rng.uniform(0, MOMENT_S))
@@ -78,14 +78,14 @@ def strike(service: Service, blow: str, rng: random.Random) -> None:
             os.kill(busy[0].children()[0], signal.SIGKILL)
 
 
-def _busy(service: Service) -> list[Program]:
+def _busy(service: Deployed) -> list[Program]:
     "Workers that have a job."
     with service.engine.connect() as conn:
         holders = conn.scalars(sa.select(jobs.c.lease_owner).where(jobs.c.status == "running")).all()
     return [worker for worker in service.workers if any(f"-{worker.pid}-" in holder for holder in holders)]
 
 
-def lives(service: Service, toll: Toll) -> list[audit.Life]:
+def lives(service: Deployed, toll: Toll) -> list[audit.Life]:
     "What the database has written down about each job."
     written = audit.lives(service.engine)
     return [written[job["jobID"]] for job in toll.jobs]

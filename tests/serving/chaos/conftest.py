@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from bundles import guessing
+from deployed import Client, Deployed, deployed
 from ground import Ground, servers
 from postgres import binaries
 from redis_server import binary
-from service import Client, Service, serving
 from thin_season import thinned
 
 
@@ -56,10 +56,10 @@ def ground(request: pytest.FixtureRequest, bundle: Path, catalogue: Path, server
 
 
 @pytest.fixture(scope="session")
-def service(ground: Ground) -> Iterator[Service]:
+def service(ground: Ground) -> Iterator[Deployed]:
     "A service with two workers that many tests share: each leaves it whole. Its workers have a small disc."
     place = ground.place()
-    with disc(place.folder / "scratch"), serving(place, workers=2) as service:
+    with disc(place.folder / "scratch"), deployed(place, workers=2) as service:
         yield service
 
 
@@ -78,7 +78,7 @@ def disc(folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def admin(service: Service) -> Client:
+def admin(service: Deployed) -> Client:
     "Somebody who may ask for any number of maps."
     return service.newcomer("admin")
 

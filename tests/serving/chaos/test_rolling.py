@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable
 
 import httpx
-from service import Client, Service, until
+from deployed import Client, Deployed, until
 
 STARTED = "Application startup complete"
 PAUSE_S = 0.01  # between two requests of a client: starting takes long enough where there are two cores
 CLIENTS = 4  # with a connection that is kept, and as many with a new one for each request
 
 
-def test_a_rolling_restart_drops_no_request(service: Service, admin: Client, did: Callable[[str], None]):
+def test_a_rolling_restart_drops_no_request(service: Deployed, admin: Client, did: Callable[[str], None]):
     "a rolling restart drops no request"
     id = admin.ended(admin.submit((31.06, -17.84, 100.0)).json()["jobID"])["jobID"]
     answered, failed, over = [0] * 2 * CLIENTS, list[str](), threading.Event()

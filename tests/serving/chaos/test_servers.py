@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import audit
 import pytest
 import sqlalchemy as sa
+from deployed import Client, Deployed, until
 from ground import Ground
-from service import Client, Service, until
 
 HERE = (31.06, -17.84, 100.0)
 on_servers = pytest.mark.parametrize("ground", ["stack"], indirect=True, scope="session")  # SQLite's has none
@@ -18,7 +18,7 @@ PATIENCE_S = 3.0  # a submission may take so long where Redis hangs instead of r
 
 
 @on_servers
-def test_maps_are_made_without_redis(service: Service, admin: Client, ground: Ground, did: Callable[[str], None]):
+def test_maps_are_made_without_redis(service: Deployed, admin: Client, ground: Ground, did: Callable[[str], None]):
     "Redis away: maps can be asked for and are made, /readyz says degraded; all is well when it returns"
     assert ground.redis
     queue = lambda: admin.http.get("/readyz").json()["services"]["queue"]["state"]  # noqa: E731
@@ -55,7 +55,7 @@ def outage(ground: Ground, engine: sa.Engine) -> Iterator[None]:
         yield
 
 
-def test_the_database_may_be_away(service: Service, admin: Client, ground: Ground, did: Callable[[str], None]):
+def test_the_database_may_be_away(service: Deployed, admin: Client, ground: Ground, did: Callable[[str], None]):
     "the database restarts amid jobs and requests: each request is answered or told to come again, no job is lost"
     audit_begun(service)
     first = [admin.submit(HERE).json()["jobID"] for _ in range(6)]
@@ -98,6 +98,6 @@ def test_the_database_may_be_away(service: Service, admin: Client, ground: Groun
     did(f"{'restart of PostgreSQL' if ground.database else 'lock on SQLite'}: {told}; {len(ids)} jobs published once")
 
 
-def audit_begun(service: Service) -> None:
+def audit_begun(service: Deployed) -> None:
     if not sa.inspect(service.engine).has_table("audit"):
         audit.begin(service.engine)

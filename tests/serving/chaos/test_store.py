@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
+from deployed import Client, Deployed
 from ground import Ground
-from service import Client, Service
 
 HERE = (31.06, -17.84, 100.0)
 pytestmark = pytest.mark.parametrize("ground", ["stack"], indirect=True, scope="session")  # folders are another matter
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.parametrize("ground", ["stack"], indirect=True, scope="
     ],
 )
 def test_a_store_that_errs(
-    service: Service, admin: Client, ground: Ground, fault: str, times: int, attempts: int, did: Callable[[str], None]
+    service: Deployed, admin: Client, ground: Ground, fault: str, times: int, attempts: int, did: Callable[[str], None]
 ):
     "S3 that refuses, is slow or loses what it is given: the job is tried again, the map is the same"
     assert ground.s3
@@ -43,7 +43,7 @@ def test_a_store_that_errs(
     did(f"{fault} {struck} times: successful in attempt {job['attempt']}, the same map")
 
 
-def test_a_store_that_always_lies(service: Service, admin: Client, ground: Ground, did: Callable[[str], None]):
+def test_a_store_that_always_lies(service: Deployed, admin: Client, ground: Ground, did: Callable[[str], None]):
     "S3 that alters all it gives: nothing wrong is ever published, the job fails and says why"
     assert ground.s3
     ground.s3.set("flip")

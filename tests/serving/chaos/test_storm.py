@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import audit
 import storm
+from deployed import deployed
 from ground import Ground
-from service import serving
 
 from serving.jobs import jobs
 
@@ -18,7 +18,7 @@ def test_every_job_is_published_once(ground: Ground, long: bool, did: Callable[[
     count, kills, flushes = (60, 25, 6) if long else (16, 7, 2)
     flushes = flushes if ground.redis else 0
     aois = [PLACES[k % len(PLACES)] for k in range(count)]
-    with serving(ground.place().but("jobs", attempts=100), workers=2) as service:
+    with deployed(ground.place().but("jobs", attempts=100), workers=2) as service:
         audit.begin(service.engine)
         client = service.newcomer("admin")
         undisturbed = [client.ended(client.submit(aoi).json()["jobID"]) for aoi in PLACES]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from service import Client, Service
+from deployed import Client, Deployed
 
 MANY = 40
 HERE = (31.05, -17.83, 100.0)
@@ -17,7 +17,7 @@ def at_once(ask: Callable[[int], httpx.Response]) -> list[httpx.Response]:
         return list(pool.map(ask, range(MANY)))
 
 
-def test_a_recruiter_has_no_more_than_five_jobs(service: Service, did: Callable[[str], None]):
+def test_a_recruiter_has_no_more_than_five_jobs(service: Deployed, did: Callable[[str], None]):
     "a recruiter has no more than 5 jobs, however many are asked for at once"
     recruiter = service.newcomer("recruiter")
     answers = at_once(lambda _: recruiter.submit(HERE))
@@ -32,7 +32,7 @@ def test_a_recruiter_has_no_more_than_five_jobs(service: Service, did: Callable[
     did(f"{MANY} requests at once: {counts[201]} accepted, {counts[429]} refused")
 
 
-def test_one_key_is_one_job(service: Service, admin: Client, did: Callable[[str], None]):
+def test_one_key_is_one_job(service: Deployed, admin: Client, did: Callable[[str], None]):
     "the same Idempotency-Key is one job, however many send it at once"
     answers = at_once(lambda _: admin.submit(HERE, key="the same"))
     assert {answer.status_code for answer in answers} == {201}

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
+from deployed import QUICK, Client, Deployed, until
 from ground import Ground
-from service import QUICK, Client, Service, until
 from thin_season import spoiled
 
 from serving.jobs.jobs import Job
@@ -19,7 +19,7 @@ WORKER_POLLS_S = 0.5  # serving.worker.wake.POLL_S: how often a worker that nobo
 SLACK_S = 1.5  # of this test and a busy machine
 
 
-def test_a_lost_worker_s_job_runs_again(service: Service, admin: Client, did: Callable[[str], None]):
+def test_a_lost_worker_s_job_runs_again(service: Deployed, admin: Client, did: Callable[[str], None]):
     "a lost worker's job runs again within lease + reconcile interval (+ 0.5 s where workers look for themselves)"
     caught = service.caught(admin, WIDE)
     first = service.row(caught.id)
@@ -33,7 +33,7 @@ def test_a_lost_worker_s_job_runs_again(service: Service, admin: Client, did: Ca
     did(f"SIGKILL of a worker amid a job: again after {took_s:.1f} s (lease 4, reconcile 0.5)")
 
 
-def test_a_worker_that_is_told_to_end_finishes_its_job(service: Service, admin: Client, did: Callable[[str], None]):
+def test_a_worker_that_is_told_to_end_finishes_its_job(service: Deployed, admin: Client, did: Callable[[str], None]):
     "SIGTERM drains: the job in hand is finished in its first attempt, no other is taken, exit status 0"
     caught = service.caught(admin, WIDE)
     others = [admin.submit(HERE).json()["jobID"] for _ in range(3)]
@@ -52,7 +52,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_job(service: Service, admin: 
     did("SIGTERM amid a job while 3 wait: 4 successful in their first attempt, exit status 0")
 
 
-def test_a_job_that_crashes_fails_alone(service: Service, admin: Client, did: Callable[[str], None]):
+def test_a_job_that_crashes_fails_alone(service: Deployed, admin: Client, did: Callable[[str], None]):
     "a job that crashes the process that makes it fails alone, its log kept, while others succeed"
     caught, crashes = service.caught(admin, WIDE), 0
     others = [admin.submit(HERE).json()["jobID"] for _ in range(4)]
@@ -73,7 +73,7 @@ def test_a_job_that_crashes_fails_alone(service: Service, admin: Client, did: Ca
     did(f"{crashes} SIGSEGVs of one job's process: failed, 3 logs kept; 4 others successful")
 
 
-def _begun(service: Service, job: Job) -> None:
+def _begun(service: Deployed, job: Job) -> None:
     "Wait until the log of an attempt has its first line."
     first = f"job {job.id}, attempt {job.attempt}:"
 
@@ -85,7 +85,7 @@ def _begun(service: Service, job: Job) -> None:
     until(begun, 60, "the attempt does not begin", 0.002)
 
 
-def _later(service: Service, job: Job) -> Job:
+def _later(service: Deployed, job: Job) -> Job:
     "The job, once it has ended or somebody has taken it again."
 
     def later() -> Job | None:
@@ -96,7 +96,7 @@ def _later(service: Service, job: Job) -> Job:
 
 
 def test_a_job_over_a_broken_scene_fails_alone(
-    service: Service, admin: Client, ground: Ground, did: Callable[[str], None]
+    service: Deployed, admin: Client, ground: Ground, did: Callable[[str], None]
 ):
     "a job over a broken scene fails alone and says which scene, while others succeed"
     with spoiled(ground.catalogue) as scene:
@@ -111,7 +111,7 @@ def test_a_job_over_a_broken_scene_fails_alone(
     did(f"band of {scene} broken over one job: failed in attempt {job['attempt']}, 4 others successful")
 
 
-def test_a_full_disk_is_told_and_survived(service: Service, admin: Client, did: Callable[[str], None]):
+def test_a_full_disk_is_told_and_survived(service: Deployed, admin: Client, did: Callable[[str], None]):
     "a worker whose disk is full says so; it lives, and works again when there is room"
     if not os.path.ismount(service.scratch):
         pytest.skip("no small disc: mounting one needs root")

@@ -50,8 +50,8 @@ class Place:
         return replace(self, settings=changed)
 
 
-class Service:
-    "A service that runs; `with serving(place)` starts it."
+class Deployed:
+    "A service that runs; `with deployed(place)` starts it."
 
     def __init__(self, place: Place, listener: socket.socket, stack: contextlib.ExitStack):
         self.place, self.listener, self._stack = place, listener, stack
@@ -135,15 +135,15 @@ class Caught:
 
 
 @contextlib.contextmanager
-def serving(
+def deployed(
     place: Place,
     workers: int = 1,
-) -> Iterator[Service]:
+) -> Iterator[Deployed]:
     "A service that answers; its workers may still be warming up. Nothing outlives the `with`."
     place.folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=BACKLOG))
-        service = Service(place, listener, stack)
+        service = Deployed(place, listener, stack)
         stack.callback(service.engine.dispose)
         try:
             service.start_api()
