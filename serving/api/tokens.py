@@ -85,7 +85,7 @@ class Door:
     def __init__(self, engine: Engine, secret: bytes):
         self._engine, self._secret = engine, secret
         self._known: TTLCache[str, tuple[User, float]] = TTLCache(KNOWN, FRESH_S)
-        self._hashing, self._tries = anyio.CapacityLimiter(HASHES), Tries()
+        self._hashing, self._inside, self._tries = anyio.CapacityLimiter(HASHES), 0, Tries()
 
     async def sign_in(
         self,
@@ -95,12 +95,16 @@ class Door:
     ) -> User:
         "The user of this name and password. NotAllowed, TooManyTries, Busy."
         self._tries.check(name, address)
-        if self._hashing.statistics().tasks_waiting >= WAITING:
+        if self._inside >= HASHES + WAITING:
             raise Busy("Sign-in", found=f"{WAITING} that wait", expected="fewer", remedy="Try again in a second.")
-        name_or_nobody = name if users.NAME.fullmatch(name) else ""  # takes as long as any other
-        user = await anyio.to_thread.run_sync(
-            users.verify, self._engine, name_or_nobody, password, limiter=self._hashing
-        )
+        self._inside += 1
+        try:
+            nobody_or_name = name if users.NAME.fullmatch(name) else ""  # takes as long as any other
+            user = await anyio.to_thread.run_sync(
+                users.verify, self._engine, nobody_or_name, password, limiter=self._hashing
+            )
+        finally:
+            self._inside -= 1
         if user is None:
             self._tries.failed(name, address)
             raise NotAllowed(

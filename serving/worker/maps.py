@@ -8,18 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shapely.geometry import shape
+
 from geocrop import settings
 from geocrop.clouds import Mask
 from geocrop.cube import grid
 from geocrop.items import reading_threads, search
 from geocrop.mapping import MapModel, Product, map_area
-from geocrop.schema import AOI, Area, ModelError, Season
+from geocrop.schema import AOI, Area, ModelError, Season, geometry
 from geocrop.store import bucket
 from serving.jobs import models
 from serving.jobs.models import Model
 
 KEPT = 2  # models in memory: the champion, and the one before, of which jobs may still wait
-WARM_RADIUS_M = 50  # of the map that is made for nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,14 @@ def make(
 
 def warm(
     model: MapModel,
-) -> Made:  # What the second one took, when all was compiled and open
-    "Make a small map of the project's own area for nobody, twice: whoever asks first shall not wait for compilers."
-    area = settings.area()
-    if not isinstance(area, AOI):
-        ring = area["coordinates"][0] if area["type"] == "Polygon" else area["coordinates"][0][0]
-        lons, lats = (sorted(position[k] for position in ring) for k in (0, 1))
-        area = AOI((lons[0] + lons[-1]) / 2, (lats[0] + lats[-1]) / 2, WARM_RADIUS_M)
-    small = AOI(area.lon, area.lat, WARM_RADIUS_M)
+    radius_m: float,
+) -> Made:  # The second map: what one takes when all is compiled and open
+    "Map the middle of the project's area for nobody, twice: whoever asks first shall not wait for compilers."
+    west, south, east, north = shape(geometry(settings.area())).bounds
+    disc = AOI((west + east) / 2, (south + north) / 2, radius_m)
     with tempfile.TemporaryDirectory(prefix="geocrop-warm-") as folder:
         for turn in range(2):
-            made = make(model, small, settings.season(), Path(folder) / f"{turn}.tif")
+            made = make(model, disc, settings.season(), Path(folder) / f"{turn}.tif")
     return made
 
 

@@ -35,6 +35,7 @@ from serving.jobs.results import Results
 from .errors import AttemptError
 from .process import die_with
 
+WARM_RADIUS_M = 50  # of the map that is made for nobody
 MAP = "map.tif"  # of a job; the files beside it have its stem
 log = logging.getLogger("serving.worker.runner")
 
@@ -112,7 +113,7 @@ class Runner:
             model = models.champion(bucket(store.models), settings.params("base").name)
             ready = self.loaded.get(store.models, model)
             if "://" not in catalogue.href:  # an archive on the network is not asked for nothing
-                warm(ready)
+                warm(ready, WARM_RADIUS_M)
         except GeocropError as error:
             log.warning("not warm: %s", error)
 

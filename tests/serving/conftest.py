@@ -7,36 +7,34 @@ import contextlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asked
 import boto3
+import httpx
 import psycopg
 import pytest
 import redis_server
+import service
 import swift_s3
-from bundles import guessing
+from fastapi.testclient import TestClient
 from loopback import free_ports
 from postgres import binaries, postgres
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from redis import Redis
-from runners import LIMITS, SMALL, Stable, Watched
+from runners import ask, model, places, ready, stable, work  # noqa: F401  (fixtures of the worker)
+from service import Project
 from sqlalchemy import Engine
 
-from geocrop.settings import Jobs, Store
 from geocrop.store import bucket
-from serving.jobs import database, models, users
+from serving.api.app import create_app
+from serving.jobs import database, users
 from serving.jobs.jobs import Job
-from serving.jobs.models import Model
 from serving.jobs.users import User
-from serving.worker.bell import Bell
-from serving.worker.leash import Leash
-from serving.worker.worker import Worker
-
-ROOT = Path(__file__).parents[2]
 
 PASSWORD = "correct horse"  # of the users of the tests
 
@@ -182,61 +180,63 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return bucket(where, make=True)
 
 
-# --- workers ---------------------------------------------------------------------------------------------------------
+# --- the API ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    "Where models and results lie, and an environment in which other processes of the service find them."
-    folder = tmp_path_factory.mktemp("store")
-    found = Store(models=str(folder / "models"), results=str(folder / "results"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEOCROP_HOME", str(ROOT))
-        patch.setenv("GEOCROP_STORE_MODELS", found.models)
-        patch.setenv("GEOCROP_STORE_RESULTS", found.results)
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        yield found
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    "Models and baselines that all tests share."
+    return service.stock(tmp_path_factory.mktemp("shelf"))
 
 
-@pytest.fixture(scope="module")
-def model(places: Store, tmp_path_factory: pytest.TempPathFactory, season: Path) -> Model:
-    "The champion there."
-    where, folder = bucket(places.models, make=True), tmp_path_factory.mktemp("bundle")
-    made = models.put(where, guessing(folder / "model"), "zimbabwe_embedded", "1")
-    models.point(where, made)
+@pytest.fixture
+def project(database_url: str, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    "A project folder on a database of each kind; the environment names its places."
+    made = service.project(tmp_path / "project", database_url, shelf)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
     return made
 
 
+@pytest.fixture
+def client(project: Project) -> Iterator[TestClient]:
+    "The API in this process, started."
+    with TestClient(create_app(), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def tendai(client: TestClient, user: User) -> dict[str, str]:
+    "What the recruiter sends to be let in."
+    return service.signed_in(client, user.name, PASSWORD)
+
+
+@pytest.fixture
+def root(client: TestClient, admin: User) -> dict[str, str]:
+    "What the administrator sends to be let in."
+    return service.signed_in(client, admin.name, PASSWORD)
+
+
+@dataclass(frozen=True)
+class Site:
+    "A service on SQLite that all tests of a module share, in a process of its own, with one finished job."
+
+    live: service.Live
+    project: Project
+    engine: Engine
+    user: User
+    headers: dict[str, str]
+    job: Job
+
+
 @pytest.fixture(scope="module")
-def stable(model: Model) -> Iterator[Stable]:
-    "Runners that the tests of a file share; some kill theirs."
-    found = Stable()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def ready(stable: Stable) -> Watched:
-    "A runner that waits for a job."
-    return stable.ready()
-
-
-@pytest.fixture
-def work(engine: Engine, places: Store, ready: Watched) -> Iterator[Callable[..., Worker]]:
-    "Makes a worker with that runner, or with another."
-    made: list[Worker] = []
-
-    def start(limits: Jobs = LIMITS, leash: Leash = ready) -> Worker:
-        made.append(Worker(engine, places, limits, bell=Bell(), leash=leash))
-        made[-1].heart.start()
-        return made[-1]
-
-    yield start
-    for worker in made:
-        worker.heart.stop()
-
-
-@pytest.fixture
-def ask(engine: Engine, admin: User, model: Model) -> Callable[..., Job]:
-    "Submits a job."
-    return lambda aoi=SMALL, **how: asked.job(engine, admin, aoi, **{"model": model, **how})
+def site(sqlite_template: Path, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    "The API as others meet it, over a socket."
+    folder = tmp_path_factory.mktemp("site")
+    url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'service.db')}"
+    made, engine = service.project(folder, url, shelf), database.connect(url)
+    user = users.add(engine, "ada", PASSWORD, "admin")
+    job = service.finish(made, engine, asked.job(engine, user))
+    with service.listening() as sock, service.api(made, sock) as live, httpx.Client(base_url=live.url) as client:
+        yield Site(live, made, engine, user, service.signed_in(client, user.name, PASSWORD), job)
+    engine.dispose()
