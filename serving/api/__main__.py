@@ -18,12 +18,18 @@ import uvicorn
 from geocrop import settings
 from geocrop.schema import GeocropError
 
+log = logging.getLogger("serving.api")
 LINGER_S = 1.0  # in which clients that hold a connection are told, with an answer, to open another
 PATIENCE_S = 30  # with requests that are under way
 
 
 class Server(uvicorn.Server):
     "Uvicorn that says goodbye before it hangs up."
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        "Say when connections are taken: from then on an older process may go."
+        await super().startup(sockets)
+        log.info("listening on %s", ", ".join("{}:{}".format(*held.getsockname()[:2]) for held in sockets or []))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         "No new connections; those that are there are answered with `Connection: close`, then closed."
@@ -46,7 +52,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, help="number of a listening socket that was inherited, instead of these")
     asked = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each question to the other side
+    for talkative in ("httpx", "numexpr"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         from .app import create_app
 

@@ -26,6 +26,7 @@ from .shapes import Ask, QueryLat, QueryLon, Quote
 
 log = logging.getLogger(__name__)
 router = APIRouter()
+INFER = "/v2/models/geocrop/infer"
 MOST_BYTES = 32 * 2**20  # of rows: 10,000 of 51 numbers with all their digits are half of it
 
 
@@ -137,17 +138,16 @@ ROWS = {
 
 
 @router.post(
-    "/v2/models/geocrop/infer",
+    INFER,
     dependencies=[Depends(signed_in)],
     responses=documented(400, 401, 404, 413, 422, 503),
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": ROWS}}}},
     tags=["inference"],
     summary="Classes of rows of features",
-    max_body_size=MOST_BYTES,
 )
 async def infer(here: Here, request: Request) -> Response:
     "Open Inference Protocol v2: at most 10,000 rows of 51 features in; class and probabilities out."
-    return passed_on(await ask(here, "POST", "/v2/models/geocrop/infer", await request.body()))
+    return passed_on(await ask(here, "POST", INFER, await request.body()))
 
 
 async def _same(here: Here, request: Request) -> Response:

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from . import answers, auth, baselines, health, jobs, legends, pages, problems, processes, results, stac, tiles
+from .bounded import Bounded
 from .health import Health
 from .legends import released
 from .metrics import Observed
@@ -32,10 +33,18 @@ def create_app(
     "The API of a project folder. SettingsError where it may not start like this."
     here = Service.of(folder)
     app = FastAPI(
-        title="geocrop", version=released(), description=ABOUT, max_body_size=MOST_BYTES, lifespan=_lifespan,
-        middleware=[Middleware(Observed, metrics=here.metrics, headers=HEADERS, closing=here.closing)],
-        redoc_url=None, separate_input_output_schemas=False,
-    )  # fmt: skip
+        title="geocrop",
+        version=released(),
+        description=ABOUT,
+        lifespan=_lifespan,
+        middleware=[
+            Middleware(Observed, metrics=here.metrics, headers=HEADERS, closing=here.closing),
+            Middleware(Bounded, most=MOST_BYTES, more={answers.INFER: answers.MOST_BYTES}),
+        ],
+        docs_url=None,  # both would load scripts from elsewhere
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
     app.state.service, app.state.pages, app.state.health = here, Pages(), Health(here)
     for router in ROUTERS:
         app.include_router(router)

@@ -87,7 +87,7 @@ class Pages:
                 f"Page {name[:60]!r}",
                 found="no such file" if self.assets else "no page: it has not been built",
                 expected="a file of serving/web/dist",
-                remedy="The API is there without it, see /docs." if not self.assets else "Begin at /.",
+                remedy="The API is there without it, see /openapi.json." if not self.assets else "Begin at /.",
             )
         unchanging = name.startswith("assets/")  # their names hold a hash
         headers = SECURE | {

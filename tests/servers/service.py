@@ -142,7 +142,7 @@ def api(
 def _started(live: Live, patience_s: float) -> None:
     "Wait until this very process listens, others may share its socket: its log says so."
     end = time.monotonic() + patience_s
-    while "Uvicorn running" not in live.log.read_text():
+    while "listening on" not in live.log.read_text():
         if live.process.poll() is not None or time.monotonic() > end:
             raise StoreError("API", found=live.log.read_text()[-3000:], expected="a process", remedy="See its log.")
         time.sleep(0.02)
