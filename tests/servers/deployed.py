@@ -53,8 +53,8 @@ class Place:
 class Deployed:
     "A service that runs; `with deployed(place)` starts it."
 
-    def __init__(self, place: Place, listener: socket.socket, stack: contextlib.ExitStack):
-        self.place, self.listener, self._stack = place, listener, stack
+    def __init__(self, place: Place, listener: socket.socket, stack: contextlib.ExitStack, before: Sequence[str]):
+        self.place, self.listener, self._stack, self._before = place, listener, stack, before
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.engine: Engine = database.connect(place.settings["database"]["url"])
         self.workers: list[Program] = []
@@ -64,16 +64,22 @@ class Deployed:
 
     def start_api(self) -> Program:
         "A process of the API on the socket that we hold; it may be the second one."
-        command = [PYTHON, "-m", "serving.api", "--fd", str(self.listener.fileno())]
+        command = [*self._before, PYTHON, "-m", "serving.api", "--fd", str(self.listener.fileno())]
         log = self.place.folder / "api.log"
         self.api = Program(command, self.place.environment(), log, fds=[self.listener.fileno()])
         return self._stack.enter_context(self.api)
+
+    def start_answers(self) -> Program:
+        "The side that answers quotes, where the API looks for it."
+        command = [PYTHON, "-m", "serving.worker.answers"]
+        answers = Program(command, self.place.environment(), self.place.folder / "answers.log")
+        return self._stack.enter_context(answers)
 
     def start_worker(self) -> Program:
         "One more worker."
         log = self.place.folder / f"worker-{len(self.workers)}.log"
         env = self.place.environment() | {"TMPDIR": str(self.scratch)}
-        worker = Program([PYTHON, "-c", "from serving.worker.wake import serve; serve()"], env, log)
+        worker = Program([PYTHON, "-m", "geocrop.cli", "worker"], env, log)
         self.workers.append(worker)
         return self._stack.enter_context(worker)
 
@@ -138,12 +144,13 @@ class Caught:
 def deployed(
     place: Place,
     workers: int = 1,
+    before: Sequence[str] = (),  # What the API's command begins with
 ) -> Iterator[Deployed]:
     "A service that answers; its workers may still be warming up. Nothing outlives the `with`."
     place.folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=BACKLOG))
-        service = Deployed(place, listener, stack)
+        service = Deployed(place, listener, stack, before)
         stack.callback(service.engine.dispose)
         try:
             service.start_api()

@@ -55,7 +55,10 @@ class Ground:
         engine.dispose()
         told: dict[str, dict[str, Any]] = {
             "store": stores, "database": {"url": url}, "redis": {"url": self.redis_url}, "jobs": dict(QUICK),
-            "catalogue": {"href": self.catalogue}, "api": {"secret": secret(), "embedded": self.database is None},
+            "catalogue": {"href": self.catalogue}, "api": {
+                "secret": secret(), "embedded": self.database is None,
+                "answers": f"http://127.0.0.1:{free_ports(1)[0]}",
+            },
         }  # fmt: skip
         on_the_way = {"AWS_ENDPOINT_URL": self.s3.url} if self.s3 else {}
         return Place(folder, told, self.environment | on_the_way)
@@ -80,19 +83,21 @@ def servers(
     folder: Path,  # The account of PostgreSQL must be able to enter it
     catalogue: Path,
     bundle: Path,
+    s3: bool = True,  # Whether results lie in S3; otherwise in folders
 ) -> Iterator[Ground]:
-    "PostgreSQL with PostGIS, S3 and Redis. FileNotFoundError where a program is missing."
+    "PostgreSQL with PostGIS, Redis, and S3. FileNotFoundError where a program is missing."
     folder.chmod(0o755)
     (cluster := folder / "postgres").mkdir()
-    (discs := folder / "swift").mkdir()
     postgres.initialise(cluster)
     ports = free_ports(2)
     with ExitStack() as stack:
-        sql = stack.enter_context(Switch(lambda: postgres.started(cluster, ports[0])))
-        redis = stack.enter_context(Switch(lambda: redis_server.redis(folder, ports[1])))
-        server = stack.enter_context(swift_s3.serve(discs))
-        way = stack.enter_context(faulty_s3.way(server.endpoint))
-        yield Ground(
-            folder, catalogue, bundle, database=sql, database_url=f"postgresql://postgres@127.0.0.1:{ports[0]}",
-            redis=redis, redis_url=f"redis://127.0.0.1:{ports[1]}/0", s3=way, environment=server.environment,
-        )  # fmt: skip
+        ground = Ground(folder, catalogue, bundle)
+        ground.database = stack.enter_context(Switch(lambda: postgres.started(cluster, ports[0])))
+        ground.database_url = f"postgresql://postgres@127.0.0.1:{ports[0]}"
+        ground.redis = stack.enter_context(Switch(lambda: redis_server.redis(folder, ports[1])))
+        ground.redis_url = f"redis://127.0.0.1:{ports[1]}/0"
+        if s3:
+            (discs := folder / "swift").mkdir()
+            server = stack.enter_context(swift_s3.serve(discs))
+            ground.s3, ground.environment = stack.enter_context(faulty_s3.way(server.endpoint)), server.environment
+        yield ground
