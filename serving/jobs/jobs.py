@@ -16,7 +16,7 @@ import math
 import re
 import statistics
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -162,7 +162,7 @@ def _shape(outline: Mapping[str, Any], thing: str) -> Any:
     try:
         shape = shapely.force_2d(shapely.geometry.shape(outline))
         wrong = "nothing in it" if shape.is_empty else "" if shape.is_valid else shapely.is_valid_reason(shape)
-    except (shapely.errors.ShapelyError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+    except (shapely.errors.ShapelyError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         wrong = f"no geometry ({type(error).__name__}: {error})"
     if wrong:
         raise SchemaError(
@@ -296,7 +296,7 @@ def found(
         if place is None:
             return [Job(*row) for row in conn.execute(query.limit(limit))]
         if conn.dialect.name == "postgresql":
-            near = sa.func.ST_Intersects(jobs.c.area_geom, from_shape(place, srid=4326))
+            near = sa.or_(*(sa.func.ST_Intersects(jobs.c.area_geom, from_shape(part, srid=4326)) for part in _parts(place)))
             return [Job(*row) for row in conn.execute(query.where(near).limit(limit))]
         west, south, east, north = place.bounds
         near = sa.and_(jobs.c.west <= east, jobs.c.east >= west, jobs.c.south <= north, jobs.c.north >= south)
@@ -332,6 +332,15 @@ def _box(west: float, south: float, east: float, north: float) -> Any:
     if west < east and south < north:
         return shapely.box(west, south, east, north)
     return shapely.LineString([(west, south), (east, north)]) if (west, south) != (east, north) else shapely.Point(west, south)
+
+
+def _parts(place: Any) -> Iterator[Any]:
+    "The geometries of a collection one by one: GEOS, where it is older than 3.12, stumbles over those that overlap."
+    if place.geom_type != "GeometryCollection":
+        yield place
+    else:
+        for part in place.geoms:
+            yield from _parts(part)
 
 
 def _touch(place: Any, job: Job) -> bool:

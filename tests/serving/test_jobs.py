@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import asked
 import pytest
-import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from geocrop import settings
@@ -325,29 +324,6 @@ def test_a_key_is_its_users_own(engine: Engine, user: User, admin: User):
 def test_a_key_that_no_database_should_hold_is_refused(engine: Engine, user: User, key: str):
     with pytest.raises(SchemaError, match="Idempotency key"):
         asked.job(engine, user, key=key)
-
-
-def test_an_answer_that_was_lost_after_the_commit_changes_nothing(engine: Engine, user: User):
-    "The connection breaks between the commit and the word of it: what is done again must not be done twice."
-    if engine.dialect.name == "sqlite":
-        return  # there is no wire: a commit that returns is done, one that does not is not
-
-    lost = []
-
-    def break_after_commit(conn: sa.Connection) -> None:
-        if not lost:
-            lost.append(conn)
-            driver = conn.connection.dbapi_connection
-            driver.commit()
-            driver.close()
-
-    sa.event.listen(engine, "commit", break_after_commit)
-    job = asked.job(engine, user)
-    assert lost and [found.id for found in jobs.listed(engine, user, limit=9)] == [job.id]
-    run = claimed(engine)
-    lost.clear()
-    assert jobs.publish(engine, run, "worker", {"files": {}})
-    assert lost and jobs.get(engine, job.id).status == "successful"
 
 
 # --- areas -----------------------------------------------------------------------------------------------------------
