@@ -46,7 +46,10 @@ def described(
     kind = type(error).__name__
     if not isinstance(error, GeocropError):
         error = GeocropError(
-            "The job", found=f"an unforeseen {kind}", expected="a map", remedy="Its log says more: tell whoever runs it."
+            "The job",
+            found=f"an unforeseen {kind}",
+            expected="a map",
+            remedy="Its log says more: tell whoever runs it.",
         )
     parts = {name: str(getattr(error, name)) for name in ("thing", "found", "expected", "remedy")}
     return {"kind": kind, **parts}

@@ -42,7 +42,8 @@ def put_verified(
     content: Path | bytes,  # A file, or a small object
 ) -> tuple[str, int]:  # sha256 of what lies in the store, and its bytes
     "Write an object and read it again. StoreError where that is not what was written, three times over."
-    wanted = _sha256(content)
+    with failing(f"Object {key}"):
+        wanted = _sha256(content)
     for attempt in range(TRIES):
         with failing(f"Object {key}"):
             obstore.put(store, key, content)

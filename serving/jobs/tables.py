@@ -16,7 +16,7 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-seconds = sa.Double()  # of the database's clock, since 1970, UTC
+seconds: sa.Double[float] = sa.Double()  # of the database's clock, since 1970, UTC
 document = sa.JSON(none_as_null=True)
 
 
@@ -43,7 +43,6 @@ jobs = sa.Table(
     sa.Column("user_id", sa.ForeignKey(users.c.id), nullable=False),
     # What was asked
     sa.Column("inputs", document, nullable=False),
-    sa.Column("inputs_sha256", sa.String(64), nullable=False),
     sa.Column("idempotency_key", sa.String(128)),
     sa.Column("area", document, nullable=False),  # GeoJSON geometry, WGS 84
     sa.Column("west", sa.Double, nullable=False),
@@ -93,4 +92,3 @@ workers = sa.Table(
     sa.Column("since", seconds, nullable=False),
     sa.Column("seen", seconds, nullable=False),
 )
-

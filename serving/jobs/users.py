@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from pwdlib import PasswordHash
@@ -80,8 +81,7 @@ def verify(
     "Who this is. An unknown name takes as long as a wrong password."
     global _NOBODY
     _NOBODY = _NOBODY or HASHER.hash("nobody has this password")
-    query = sa.select(users.c.password_hash, *COLUMNS).where(users.c.name == name)
-    row = database.read(engine, lambda conn: conn.execute(query).one_or_none())
+    row = _row(engine, name, users.c.password_hash, *COLUMNS)
     right = HASHER.verify(password[: PASSWORD[1]], row[0] if row else _NOBODY)
     return User(*row[1:]) if row and right and len(password) <= PASSWORD[1] else None
 
@@ -91,9 +91,15 @@ def get(
     name: str,
 ) -> User | None:  # None: no such user
     "A user as of now, for a token that was given earlier."
-    query = sa.select(*COLUMNS).where(users.c.name == name)
-    row = database.read(engine, lambda conn: conn.execute(query).one_or_none())
+    row = _row(engine, name, *COLUMNS)
     return User(*row) if row else None
+
+
+def _row(engine: sa.Engine, name: str, *columns: sa.Column[Any]) -> sa.Row[*tuple[Any, ...]] | None:
+    if not NAME.fullmatch(name):
+        return None
+    query = sa.select(*columns).where(users.c.name == name)
+    return database.read(engine, lambda conn: conn.execute(query).one_or_none())
 
 
 def listed(engine: sa.Engine) -> list[User]:
@@ -107,6 +113,10 @@ def used(
     user: User,
 ) -> int:
     "Jobs of a user that count: all but those that failed, and those dismissed before they started."
+    return conn.scalar(counting(user)) or 0
+
+
+def counting(user: User) -> sa.Select[int]:
+    "The question for it."
     idle = sa.and_(jobs.c.status == "dismissed", jobs.c.started.is_(None))
-    query = sa.select(sa.func.count()).where(jobs.c.user_id == user.id, jobs.c.status != "failed", sa.not_(idle))
-    return conn.scalar(query) or 0
+    return sa.select(sa.func.count()).where(jobs.c.user_id == user.id, jobs.c.status != "failed", sa.not_(idle))

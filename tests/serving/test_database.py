@@ -147,7 +147,7 @@ def test_jobs_outlive_a_restart_of_the_server(servers_folder: Path):
     published: list[str] = []
     away, over = threading.Event(), threading.Event()
 
-    def patient(work):  # noqa: ANN001, ANN202
+    def patient(work):
         "What work gives, once the server answers."
         while True:
             try:

@@ -113,7 +113,9 @@ def test_a_place_that_is_none_is_refused(engine: Engine, admin: User, how: dict)
 
 whole = st.integers(-4, 4)  # on a small grid edges and corners often touch
 discs = st.builds(AOI, st.floats(-4, 4), st.floats(-4, 4), st.floats(100, 200_000)).map(AOI.polygon)
-boxes = st.builds(lambda w, s, x, y: shapely.box(w, s, w + x, s + y), whole, whole, st.integers(1, 3), st.integers(1, 3))
+boxes = st.builds(
+    lambda w, s, x, y: shapely.box(w, s, w + x, s + y), whole, whole, st.integers(1, 3), st.integers(1, 3)
+)
 hulls = st.lists(st.tuples(whole, whole), min_size=1, max_size=7).map(lambda at: shapely.MultiPoint(at).convex_hull)
 mixed = st.lists(boxes | hulls, min_size=1, max_size=3).map(shapely.GeometryCollection)
 asked_for = st.one_of(boxes, hulls, mixed, boxes.map(lambda box: box.exterior)).map(shapely.geometry.mapping) | discs

@@ -7,7 +7,15 @@ import asked
 import hypothesis
 import sqlalchemy as sa
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import Engine
 
 from geocrop import settings
@@ -108,7 +116,9 @@ def machine(engine: Engine, people: list[User]) -> type[RuleBasedStateMachine]:
             known = self.known[claim[0].id]
             return (known.status, known.attempt, known.owner) == ("running", claim[0].attempt, claim[1])
 
-        @rule(claim=claims, act=st.sampled_from(["beat", "fall silent", "publish", "fail", "retry", "put off", "release"]))
+        @rule(
+            claim=claims, act=st.sampled_from(["beat", "fall silent", "publish", "fail", "retry", "put off", "release"])
+        )
         def work(self, claim: tuple[Job, str], act: str) -> None:
             known, held = self.known[claim[0].id], self.held(claim)
             if act in ("beat", "fall silent"):
