@@ -3,8 +3,9 @@
 Paths are made by this service from ids and years; no address that a user gives is ever opened.
 """
 
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 from obstore.store import S3Store
 
+from geocrop.schema import CLASS_NODATA
 from geocrop.store import gdal_options
 
 
@@ -29,12 +31,20 @@ def _absent(*names: str) -> Iterator[None]:
 
 
 with _absent("xarray", "rioxarray", "boto3"):
+    import numpy as np
     import rasterio
+    from morecantile import Tile
     from rasterio.errors import RasterioError as RasterioError  # for the table of problems
-    from rio_tiler.errors import PointOutsideBounds, TileOutsideBounds
+    from rasterio.transform import from_bounds
+    from rasterio.vrt import WarpedVRT
+    from rio_tiler.colormap import apply_cmap
+    from rio_tiler.constants import WEB_MERCATOR_CRS, WEB_MERCATOR_TMS
+    from rio_tiler.errors import PointOutsideBounds
     from rio_tiler.io import Reader
+    from rio_tiler.utils import render
 
 Colours = dict[int, tuple[int, int, int, int]]  # value -> red, green, blue, alpha; other values are not shown
+SIZE = 256
 AT_ONCE = 8  # rasters read at once: pictures must not take the threads of everything else
 MAX_ZOOM = 24
 CACHE = {"GDAL_CACHEMAX": 64, "VSI_CACHE": True, "VSI_CACHE_SIZE": 8_000_000, "CPL_VSIL_CURL_CACHE_SIZE": 16_000_000}
@@ -64,14 +74,47 @@ def tile(
     z: int,
     band: int,
     colours: Colours,
-) -> bytes | None:  # PNG of 256 x 256; None: nothing there
+    bbox: Sequence[float],  # Of the raster: west, south, east, north
+) -> bytes:  # PNG of 256 x 256
     "A tile of WebMercatorQuad, nearest neighbours: classes do not mix."
-    with rasterio.Env(**_options()), Reader(path) as raster:
-        try:
-            picture = raster.tile(x, y, z, indexes=band, resampling_method="nearest", reproject_method="nearest")
-        except TileOutsideBounds:
-            return None
-        return picture.render(img_format="PNG", colormap=colours)
+    place = Tile(x, y, z)
+    if not (x < 2**z and y < 2**z) or _apart(WEB_MERCATOR_TMS.bounds(place), bbox):
+        return empty()
+    # A warp to the tile's own pixels costs the same at every zoom. rio-tiler's reader warps to the pixels of the raster
+    # first: without enough overviews a tile of the whole world then costs a minute.
+    bounds = WEB_MERCATOR_TMS.xy_bounds(place)
+    pixel_m = (bounds.right - bounds.left) / SIZE * math.cos(math.radians((bbox[1] + bbox[3]) / 2))
+    grid = {"transform": from_bounds(*bounds, SIZE, SIZE), "width": SIZE, "height": SIZE}
+    with (
+        rasterio.Env(**_options()),
+        _opened(path, pixel_m) as raster,
+        WarpedVRT(raster, crs=WEB_MERCATOR_CRS, nodata=CLASS_NODATA, src_nodata=CLASS_NODATA, **grid) as warped,
+    ):
+        data, mask = apply_cmap(warped.read([band]), colours)
+    return render(data, mask, img_format="PNG")
+
+
+def _apart(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+@contextmanager
+def _opened(path: str, pixel_m: float) -> Iterator[Any]:
+    "A raster, or the overview of it that is enough for pixels of a size."
+    with rasterio.open(path) as whole:
+        enough = [level for level, factor in enumerate(whole.overviews(1)) if factor * whole.res[0] <= pixel_m]
+        if not enough:
+            yield whole
+            return
+    with rasterio.open(path, OVERVIEW_LEVEL=enough[-1]) as overview:
+        yield overview
+
+
+@lru_cache(maxsize=1)
+def empty() -> bytes:
+    "A tile on which nothing is."
+    blank = np.zeros((3, SIZE, SIZE), np.uint8)
+    return render(blank, blank[0], img_format="PNG")
 
 
 def values(
@@ -92,12 +135,3 @@ def about(path: str) -> dict[str, Any]:
     with rasterio.Env(**_options()), Reader(path) as raster:
         bbox = list(raster.get_geographic_bounds("EPSG:4326"))
         return {"tags": raster.dataset.tags(), "bbox": bbox, "minzoom": raster.minzoom, "maxzoom": raster.maxzoom}
-
-
-@lru_cache(maxsize=1)
-def empty() -> bytes:
-    "A tile on which nothing is."
-    import numpy as np
-    from rio_tiler.utils import render
-
-    return render(np.zeros((3, 256, 256), np.uint8), np.zeros((256, 256), np.uint8), img_format="PNG")

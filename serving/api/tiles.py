@@ -11,10 +11,12 @@ from .auth import SignedIn
 from .baselines import BaselineYear, IfNoneMatch
 from .jobs import JobId
 from .problems import documented
+from .products import Product
 from .raster import MAX_ZOOM, Colours
 from .replies import not_modified
 from .results import OURS
 from .service import Here
+from .shelf import Baseline
 
 router = APIRouter(tags=["tiles"])
 Zoom = Annotated[int, Path(ge=0, le=MAX_ZOOM)]
@@ -51,7 +53,7 @@ async def of_job(
     if unchanged := not_modified(if_none_match, headers):
         return unchanged
     band, colours = (1, product.colours) if mode == "class" else (2, CONFIDENCE)
-    return await _picture(product.path, z, x, y, band, colours, headers)
+    return await _picture(product, z, x, y, band, colours, headers)
 
 
 @router.get(
@@ -68,11 +70,12 @@ async def of_baseline(
     headers = {"ETag": f'"{found.etag}"', "Cache-Control": "public, max-age=3600"}
     if unchanged := not_modified(if_none_match, headers):
         return unchanged
-    return await _picture(found.path, z, x, y, 1, palette.colours(found.legend), headers)
+    return await _picture(found, z, x, y, 1, palette.colours(found.legend), headers)
 
 
-async def _picture(path: str, z: int, x: int, y: int, band: int, colours: Colours, headers: dict[str, str]) -> Response:
-    png = None
-    if x < 2**z and y < 2**z:
-        png = await anyio.to_thread.run_sync(raster.tile, path, x, y, z, band, colours, limiter=raster.readers)
-    return Response(png or raster.empty(), media_type="image/png", headers=headers)
+async def _picture(
+    map: Product | Baseline, z: int, x: int, y: int, band: int, colours: Colours, headers: dict[str, str]
+) -> Response:
+    picture = (map.path, x, y, z, band, colours, map.bbox)
+    png = await anyio.to_thread.run_sync(raster.tile, *picture, limiter=raster.readers)
+    return Response(png, media_type="image/png", headers=headers)

@@ -219,7 +219,7 @@ def root(client: TestClient, admin: User) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Site:
-    "A service on SQLite that all tests of a module share, in a process of its own, with one finished job."
+    "A service on SQLite that all tests share, in a process of its own, with a finished job; no test leaves one waiting."
 
     live: service.Live
     project: Project
@@ -229,7 +229,7 @@ class Site:
     job: Job
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(sqlite_template: Path, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     "The API as others meet it, over a socket."
     folder = tmp_path_factory.mktemp("site")
