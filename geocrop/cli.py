@@ -458,17 +458,12 @@ def champion(args: argparse.Namespace) -> dict[str, Any]:
     return {"model": name, "versions": rows or "none yet"}
 
 # %% ../nbs/60_cli.ipynb #905e61ce
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
 def serve(args: argparse.Namespace) -> None:
     "Run the service on this machine until it is told to stop."
+    from serving.worker.process import log_to_stderr
     from serving.worker.serve import serve as run
 
-    _log_to_stderr()
+    log_to_stderr()
     chosen, host = settings("api"), args.host
     run(
         home(),
@@ -481,9 +476,10 @@ def serve(args: argparse.Namespace) -> None:
 
 def worker(args: argparse.Namespace) -> None:
     "Make the maps that the service was asked for, until told to stop."
+    from serving.worker.process import log_to_stderr
     from serving.worker.wake import serve as run
 
-    _log_to_stderr()
+    log_to_stderr()
     run()
 
 

@@ -32,9 +32,10 @@ from serving.jobs import database, models
 from serving.jobs.models import Model
 
 from . import inference, outlook
-from .maps import Loaded
+from .maps import Loaded, compiling_once
+from .process import log_to_stderr
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("serving.worker.answers")  # whatever it is started as
 FOLLOW_S = 2.0  # between two looks at who the champion is
 MOST_BYTES = 32 * 2**20  # of a request
 AT_ONCE = 4  # requests that are worked on; others wait
@@ -95,11 +96,13 @@ class Answers:
 
     def _look(self) -> None:
         now = models.champion(bucket(self.store), self.name)
-        if self.champion is None or self.champion.model != now:
+        if self.champion is not None and self.champion.model == now and self.first_pace is not None:
+            return
+        with compiling_once():
             self.champion = Champion(now, self._loaded.get(self.store, now))
             log.info("champion: %s %s", now.name, now.version)
-        if self.first_pace is None:
-            self.first_pace = outlook.first_pace(self.champion.ready)
+            if self.first_pace is None:
+                self.first_pace = outlook.first_pace(self.champion.ready)
 
     def _known(self) -> Champion:
         if self.champion is None:
@@ -221,7 +224,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=where.port or 80, help="default: likewise")
     parser.add_argument("--fd", type=int, help="number of a listening socket that was inherited, instead of these")
     asked = parser.parse_args(words)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     config = uvicorn.Config(create_app(), asked.host, asked.port, log_config=None, access_log=False)
     listener = socket.socket(fileno=asked.fd) if asked.fd is not None else config.bind_socket()
     uvicorn.Server(config).run(sockets=[listener])

@@ -1,10 +1,12 @@
 "One map, as a job makes it; models of the store, loaded once."
 
+import fcntl
 import os
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +76,23 @@ def warm(
 
 
 def cache() -> Path:
-    "Where bundles of the store are kept on this machine."
+    "What is kept on this machine: bundles of the store."
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "geocrop" / "models"
+    return (Path(home) if home else Path.home() / ".cache") / "geocrop"
+
+
+@contextmanager
+def compiling_once() -> Iterator[None]:
+    "One process of this machine at a time finds everything not compiled; those that waited find it done, together."
+    with ExitStack() as held:
+        with suppress(OSError):  # no place for a lock: each for itself
+            cache().mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context((cache() / "compiling.lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
 
 
 class Loaded:
@@ -92,7 +108,7 @@ class Loaded:
     ) -> MapModel:
         "A model of the store. StoreError where it is not there, ModelError where it is not what it should be."
         if model.sha256 not in self._ready:
-            ready = MapModel.load(models.fetch(bucket(where), model, cache()))
+            ready = MapModel.load(models.fetch(bucket(where), model, cache() / "models"))
             if ready.bundle.sha256 != model.sha256:
                 raise ModelError(
                     f"Model {model.name} {model.version}",

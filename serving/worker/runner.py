@@ -33,7 +33,7 @@ from serving.jobs.objects import failing
 from serving.jobs.results import Results
 
 from .errors import AttemptError
-from .process import die_with
+from .process import die_with, log_to_stderr
 
 WARM_RADIUS_M = 50  # of the map that is made for nobody
 MAP = "map.tif"  # of a job; the files beside it have its stem
@@ -106,14 +106,15 @@ class Runner:
 
     def warm(self) -> None:
         "Load the champion, and what it maps with. What goes wrong now goes wrong again when a job is there to tell it."
-        from .maps import warm
+        from .maps import compiling_once, warm
 
         store, catalogue = settings.settings("store"), settings.settings("catalogue")
         try:
             model = models.champion(bucket(store.models), settings.params("base").name)
-            ready = self.loaded.get(store.models, model)
-            if "://" not in catalogue.href:  # an archive on the network is not asked for nothing
-                warm(ready, WARM_RADIUS_M)
+            with compiling_once():
+                ready = self.loaded.get(store.models, model)
+                if "://" not in catalogue.href:  # an archive on the network is not asked for nothing
+                    warm(ready, WARM_RADIUS_M)
         except GeocropError as error:
             log.warning("not warm: %s", error)
 
@@ -181,7 +182,7 @@ def main(lines: IO[str], wire: int, parent: int) -> None:
     die_with(parent)
     os.set_inheritable(wire, False)
     faulthandler.enable()  # a crash in native code leaves its traceback in the log
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    log_to_stderr()
 
     def say(**message: Any) -> None:
         os.write(wire, json.dumps(message).encode() + b"\n")

@@ -165,8 +165,8 @@ def parts(folder: Path, api: socket.socket, answers: socket.socket, workers: int
     python = (sys.executable, "-m")
     found = [
         Part("api", (*python, "serving.api", "--fd", str(api.fileno())), env, [api]),
-        Part("answers", (*python, "serving.worker.answers", "--fd", str(answers.fileno())), env, [answers]),
         *(Part(f"worker {n + 1}", (*python, "geocrop.cli", "worker"), env, patient=True) for n in range(workers)),
+        Part("answers", (*python, "serving.worker.answers", "--fd", str(answers.fileno())), env, [answers]),
     ]
     shelf = settings.settings("store", folder).baselines
     if shelf and "://" not in shelf and simulated(folder):

@@ -64,7 +64,11 @@ class Worker:
 
     def run_next(self) -> bool:  # False: nothing waits
         "Take the oldest job that waits and bring it to an end, or give it back. DatabaseUnavailable, AttemptError."
-        self.leash.ready()
+        try:
+            self.leash.ready()
+        except AttemptError:
+            if not self.bell.stopping:  # or it was not let become ready
+                raise
         if self.bell.stopping:
             return False
         job = jobs.claim(self.engine, self.name, self.limits.lease_s)
