@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup repro season test bench check lab readme export lock clean profile
+.PHONY: help setup repro season test bench check lab readme export web lock clean profile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ export: $(READY) ## after editing: write geocrop/ from the notebooks, strip thei
 	@"$(BIN)/nbdev-export"
 	@"$(BIN)/nbdev-clean"
 	@"$(BIN)/ruff" format --quiet
+
+web: $(READY) ## the page of the service: what it says of the project, and serving/web/dist (network: npm)
+	@"$(BIN)/python" serving/web/facts.py
+	@PYTHON="$(BIN)/python" serving/web/build.sh
 
 lock: $(READY) ## both lock files after a change of pyproject.toml (network); ARGS=--upgrade for the newest
 	@printf 'uv\n' | "$(BIN)/uv" pip compile - $(COMPILE) -o bootstrap.lock

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RUN_KEY', 'MADE_LATER', 'PYFUNC', 'PINNED', 'BUNDLE', 'METRICS', 'VERDICT', 'TAKEN_BACK', 'REPAIR', 'run_key',
            'TrackingWarning', 'log_run', 'flat', 'git_commit', 'project_run', 'served', 'predictions', 'save_pyfunc',
-           'Version', 'versions', 'champion', 'register', 'file_verdict', 'promote', 'rollback']
+           'Version', 'versions', 'champion', 'register', 'file_verdict', 'promote', 'rollback', 'fetch_bundle']
 
 # %% ../nbs/34_tracking.ipynb #9e85e0a7
 import hashlib
@@ -27,7 +27,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from .bundle import bundle_sha256
+from .bundle import PAGE, bundle_sha256
 from .ensemble import Ensemble, most_likely
 from .schema import GeocropError, ModelError, StoreError
 from .settings import PARAMS
@@ -479,3 +479,19 @@ def rollback(
         client.set_registered_model_alias(name, "champion", str(before.version))
         client.delete_registered_model_alias(name, "previous")
     return before.version
+
+
+def fetch_bundle(
+    tracking_uri: str,
+    name: str,
+    version: int,
+    folder: Path,  # Made; the files are written below it
+) -> Path:  # Where the bundle is
+    "The bundle of a version, as it was registered, with the files that MLflow keeps beside it."
+    with _told(f"Model {name} {version} in {_place(tracking_uri)}", "the files of its version", REPAIR):
+        source = _client(tracking_uri).get_model_version_download_uri(name, str(version))
+        import mlflow.artifacts
+
+        folder.mkdir(parents=True)
+        mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=tracking_uri)
+        return next(path.parent for path in folder.rglob(PAGE))

@@ -27,6 +27,7 @@ from postgres import binaries, postgres
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from redis import Redis
+from runners import ask, model, places, ready, stable, work  # noqa: F401  (fixtures of the worker)
 from service import Project
 from sqlalchemy import Engine
 
