@@ -24,9 +24,10 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "api": ("-m", "serving.api"),
     "answers": ("-m", "serving.worker.answers"),
-    "worker": ("-c", "from serving.worker.wake import serve; serve()"),
+    "worker": ("-m", "geocrop.cli", "worker"),
 }
-PATIENCE_S = 60.0
+READY = {"api": "/healthz", "answers": "/v2/health/ready"}  # asked of the API, which asks the other
+PATIENCE_S = 90.0  # a machine that compiles everything anew takes half of it
 
 
 @dataclass
@@ -42,13 +43,13 @@ class Stack:
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, part: str) -> None:
-        "Bring a part, and wait for the API where it is that."
+        "Bring a part; wait for one that is to answer."
         with (self.folder / f"{part}.log").open("ab") as log:
             self._running[part] = subprocess.Popen(
                 [sys.executable, *COMMANDS[part]], cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
-        if part == "api":
-            self.answers("/healthz")
+        if part in READY:
+            self.answers(READY[part])
 
     def stop(self, part: str) -> None:
         "Take a part away at once, as a power cut would. What a worker started ends with it."

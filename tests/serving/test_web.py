@@ -68,6 +68,16 @@ COLOURS = """
 }
 """
 
+OPACITY = """
+(layer) => {
+  const canvas = document.querySelector(`.layer-${layer} canvas`)
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+  let most = 0
+  for (let n = 3; n < data.length; n += 4) most = Math.max(most, data[n])
+  return most / 255
+}
+"""
+
 
 @pytest.fixture(scope="session")
 def pictures() -> Path:
@@ -201,8 +211,20 @@ def test_each_season_shows_its_own_land_cover(page: Page, pictures: Path):
     expect(page.get_by_text("Land cover 2016/17")).to_be_visible()
     expect(page.get_by_text("no Sentinel-2 scenes of 2016/17")).to_be_visible()
     until(lambda: colours(page, "baseline") not in ({}, now))
+    page.get_by_role("button", name="Use 2022/23").click()
+    expect(page.get_by_role("radio", name="2022/23")).to_be_checked()
 
 
+@pytest.mark.parametrize(
+    ("lon", "lat", "radius_m", "says"),
+    [
+        ("31,05", "-17.83", "1000", "with a point"),
+        ("31.05", "", "1000", "Give the latitude"),
+        ("31.05", "-17.83", "20", "give metres from 50 to 50,000"),
+        ("-17.83", "31.05", "1000", "Longitude comes first"),
+        ("12.5", "41.9", "1000", "no scenes at this place"),
+    ],
+)
 def test_a_wrong_area_is_told_what_to_do(page: Page, lon: str, lat: str, radius_m: str, says: str):
     page.goto("/")
     type_circle(page, lon, lat, radius_m)
@@ -339,7 +361,7 @@ def test_the_prediction_is_compared_with_land_cover(page: Page, running: Stack, 
     expect(divider).not_to_be_visible()
 
     page.get_by_label("Opacity of the crop map").fill("40")
-    expect(page.locator(".layer-prediction canvas")).to_have_css("opacity", "0.4")
+    until(lambda: page.evaluate(OPACITY, "prediction") == pytest.approx(0.4, abs=0.01))
 
 
 def test_confidence_has_colours_of_its_own(page: Page, running: Stack, pictures: Path):
@@ -405,10 +427,10 @@ def test_the_sixth_map_of_a_guest_is_refused_with_the_reason(page: Page, running
 
 def test_an_expired_session_costs_nothing_that_was_entered(page: Page, running: Stack, pictures: Path):
     page.goto("/")
+    type_circle(page, *CENTRE, 900)
     over = {"token": running.expired("ada"), "name": "ada", "role": "admin"}
     page.evaluate("(over) => sessionStorage.setItem('geocrop.session', JSON.stringify(over))", over)
     page.reload()
-    type_circle(page, *CENTRE, 900)
     expect(page.get_by_role("dialog")).to_contain_text("Your session has ended")
     page.screenshot(path=pictures / "11_expired.png")
     give_password(page, "ada")

@@ -95,6 +95,7 @@ export const strings = {
     quote: 'What to expect',
     quoteSignIn: 'Sign in to see how long it takes and how much will be seen.',
     quoteWaiting: 'Estimating…',
+    quoteAway: 'There is no estimate at the moment. You can make the map without it.',
     takes: 'Takes about',
     between: (low: string, high: string) => (low === high ? low : `${low} to ${high}`),
     starts: 'Starts',
@@ -209,6 +210,7 @@ export const strings = {
     cloudy: 'cloudy, not used',
     curveSummary: (clear: number, all: number, peak: string, day: string) =>
       `NDVI of this pixel over the season: ${clear} of ${all} dates are clear; it peaks at ${peak} on ${day}.`,
+    curveAway: 'The season of this pixel cannot be read at the moment.',
     curveNone: 'No clear date in this season.',
     remove: 'Remove the mark',
   },

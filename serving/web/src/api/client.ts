@@ -90,8 +90,8 @@ export function pathOf(href: string): string {
   return url.origin === location.origin ? url.pathname + url.search : href
 }
 
-/** Message and remedy of anything that was thrown. */
-export function told(error: unknown): { message: string; remedy: string; retryAfterS: number | null } {
+/** What to say of anything that was thrown. */
+export function told(error: unknown): Pick<ApiError, 'status' | 'message' | 'remedy' | 'retryAfterS'> {
   if (error instanceof ApiError) return error
-  return { message: strings.errors.broken, remedy: strings.errors.brokenRemedy, retryAfterS: null }
+  return { status: 0, message: strings.errors.broken, remedy: strings.errors.brokenRemedy, retryAfterS: null }
 }

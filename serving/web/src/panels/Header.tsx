@@ -43,8 +43,9 @@ function Account() {
   }
   return (
     <div className="account">
-      <button type="button" className="button button-quiet" popoverTarget="account" aria-label={account.label}>
+      <button type="button" className="button button-quiet" popoverTarget="account">
         <UserIcon />
+        <span className="visually-hidden">{account.label}</span>
         <span className="account-name">{current.name}</span>
       </button>
       <div id="account" popover="auto" className="account-card">

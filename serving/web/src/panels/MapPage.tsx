@@ -56,6 +56,7 @@ function Workspace({ service, jobId }: { service: ServiceFacts; jobId: string | 
   if (look.jobId !== jobId) {
     setLook({ ...FIRST_LOOK, jobId }) // another job is looked at anew
     setDrawing(null)
+    setSnap('half')
   }
   const change = (changed: Partial<Look>) => setLook((now) => ({ ...now, ...changed }))
 

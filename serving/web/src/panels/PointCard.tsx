@@ -39,7 +39,7 @@ export function PointCard({ id, at, onClose }: Props) {
         {!answer.data && !answer.error && <p className="hint">{point.asking}</p>}
         {answer.data && <Pixel answer={answer.data} />}
       </div>
-      {season.error ? <ErrorNote error={season.error} onRetry={season.reload} /> : null}
+      {season.error ? <ErrorNote error={season.error} onRetry={season.reload} away={point.curveAway} /> : null}
       {!season.data && !season.error && <p className="hint">{point.curveAsking}</p>}
       {season.data && <SeasonCurve curve={season.data} />}
     </section>

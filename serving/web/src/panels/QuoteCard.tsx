@@ -15,7 +15,7 @@ export function QuoteCard({ inputs }: { inputs: Inputs }) {
   const { plan } = strings
   const key = useSettled(JSON.stringify(inputs))
   const { data, error, reload } = useResource(key, (signal) => quote(JSON.parse(key) as Inputs, signal))
-  if (error) return <ErrorNote error={error} onRetry={reload} />
+  if (error) return <ErrorNote error={error} onRetry={reload} away={plan.quoteAway} />
   if (!data) return <p className="hint">{plan.quoteWaiting}</p>
   const { seconds, seconds_until_start, ahead, expected_clear_days, scenes, gigabytes } = data
   return (

@@ -13,14 +13,23 @@ export function Note({ tone = 'info', children }: { tone?: Tone; children: React
   )
 }
 
-/** What went wrong and what to do. `onRetry` shows a button; a service that names a time counts it down. */
-export function ErrorNote({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
+interface ErrorProps {
+  error: unknown
+  /** Shows a button; where the service names a time, it is counted down. */
+  onRetry?: () => void
+  /** What to say instead where a part of the service is away for a while, and the rest goes on. */
+  away?: string
+}
+
+/** What went wrong and what to do. */
+export function ErrorNote({ error, onRetry, away }: ErrorProps) {
   if (!error || error instanceof SignInCancelled) return null
-  const { message, remedy, retryAfterS } = told(error)
+  const { status, message, remedy, retryAfterS } = told(error)
+  const passing = away !== undefined && status === 503
   return (
-    <Note tone="error">
-      <p className="note-title">{message}</p>
-      <p>{remedy}</p>
+    <Note tone={passing ? 'info' : 'error'}>
+      <p className={passing ? undefined : 'note-title'}>{passing ? away : message}</p>
+      {!passing && <p>{remedy}</p>}
       {retryAfterS !== null && onRetry && <Countdown seconds={retryAfterS} />}
       {onRetry && (
         <button type="button" className="button button-small" onClick={onRetry}>
