@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 PATIENCE_S = 30  # SQLite: how long a writer waits for its turn; PostgreSQL: how long a statement may take
 CONNECT_S = 3  # PostgreSQL: how long a connection may take
 UPGRADE_LOCK = 0x67656F63726F70  # "geocrop": PostgreSQL lets one process at a time hold it
-POOL, OVERFLOW = 5, 35  # connections that are kept; more while there is a rush: as many as the API has threads
+POOL, OVERFLOW = 20, 20  # connections that are kept once made; more while there is a rush, for each thread of the API
 
 
 def connect(

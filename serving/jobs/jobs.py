@@ -1,9 +1,11 @@
 """A job from the question to its end. The row in the database is the truth; each step is one conditional UPDATE.
 
-    submit -> accepted -> (claim) running -> successful | failed
-                 ^  \\-> dismissed <-/  |
-                 |                     |  lease over, retry: again, or failed when `attempts` are used up
-                 \\---------------------/  release: again, uncounted
+    submit             -> accepted
+    claim              accepted -> running
+    publish, fail      running -> successful, failed
+    dismiss            accepted or running -> dismissed
+    release            running -> accepted
+    retry, reconcile   running -> accepted and counted in `lost`, or failed where `attempts` are used up
 
 `attempt` goes up with each claim and never down. Whoever holds an older one is told so by False, and stops.
 """
@@ -99,7 +101,7 @@ class Reconciled:
     failed: tuple[str, ...]  # Whose worker was lost once too often
 
 
-# Statements that all jobs share are made once: a tenth of a millisecond each, of which a question has two.
+# Statements that do not differ from job to job are made once: making one takes as long as asking it.
 COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
 ROWS = sa.select(*COLUMNS)
 ROW = ROWS.where(jobs.c.id == sa.bindparam("wanted"))
