@@ -57,7 +57,7 @@ class Me(BaseModel):
     jobs_allowed: Annotated[int | None, Field(description="null: as many as wanted")]
 
 
-@router.post("/auth/token", response_model=Token, responses=documented(401, 422, 429, 503), summary="Sign in")
+@router.post("/auth/token", response_model=Token, responses=documented(400, 401, 413, 422, 429, 503), summary="Sign in")
 async def token(request: Request, here: Here, login: Annotated[Login, Form()]) -> Response:
     "A name and a password become a token."
     address = request.client.host if request.client else ""

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import asked
 import httpx
 import pytest
 import service
+import side
 from service import Project
 from sqlalchemy import Engine
 
@@ -40,10 +40,11 @@ def test_it_starts_quickly_and_loads_no_science(project: Project):
         from serving.api.app import create_app
         app = create_app()
         app.openapi()
-        import resource
+        from pathlib import Path
+        status = Path("/proc/self/status").read_text()
         print(json.dumps([
             time.process_time() - began,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            int(status.split("VmHWM:")[1].split()[0]) / 1024,
             sorted({{name.split(".")[0] for name in sys.modules}} & set({FORBIDDEN!r})),
             sorted(n for n in sys.modules if n.startswith("geocrop.")),
         ]))
@@ -110,43 +111,16 @@ def test_it_binds_the_address_it_is_given(project: Project):
         assert process.wait(15) == 0
 
 
-@pytest.fixture
-def slow_side() -> Iterator[tuple[str, threading.Event, threading.Event]]:
-    "Another side that answers when it is told to: its address, `asked`, `answer`."
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-    from loopback import answering
-
-    was_asked, answer = threading.Event(), threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            was_asked.set()
-            answer.wait(20)
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: Any) -> None:
-            "Tests print nothing."
-
-    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
-        yield url, was_asked, answer
-        answer.set()
-
-
-def test_sigterm_ends_streams_and_waits_for_requests(
-    project: Project, engine: Engine, user: User, slow_side: tuple[str, threading.Event, threading.Event]
-):
-    url, was_asked, answer = slow_side
+def test_sigterm_ends_streams_and_waits_for_requests(project: Project, engine: Engine, user: User):
     job = asked.job(engine, user)
     found: dict[str, Any] = {}
     with (
+        side.serve() as other,
         service.listening() as sock,
-        service.api(project, sock, {"GEOCROP_API_ANSWERS": url}) as live,
+        service.api(project, sock, {"GEOCROP_API_ANSWERS": other.url}) as live,
         httpx.Client(base_url=live.url, timeout=30) as web,
     ):
+        other.may_answer.clear()
         web.headers.update(service.signed_in(web, user.name, "correct horse"))
 
         def wait_for_the_other_side() -> None:
@@ -163,13 +137,13 @@ def test_sigterm_ends_streams_and_waits_for_requests(
         threads = [threading.Thread(target=work) for work in (wait_for_the_other_side, follow)]
         for thread in threads:
             thread.start()
-        assert was_asked.wait(10) and following.wait(10)
+        assert other.was_asked.wait(10) and following.wait(10)
         live.process.send_signal(signal.SIGTERM)
         threads[1].join(5)
         assert not threads[1].is_alive() and found["first"] == "event: status"  # the stream has ended
         time.sleep(1.5)  # longer than idle connections are kept
         assert threads[0].is_alive() and live.process.poll() is None  # the request has not
-        answer.set()
+        other.may_answer.set()
         assert live.process.wait(10) == 0
         for thread in threads:
             thread.join(5)

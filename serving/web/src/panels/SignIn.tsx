@@ -50,7 +50,15 @@ function Form({ expired }: { expired: boolean }) {
       <p className="muted">{expired ? account.expired : account.wanted}</p>
       <label className="field">
         <span>{account.name}</span>
-        <input name="name" autoComplete="username" defaultValue={lastName} required autoFocus={!lastName} />
+        <input
+          name="name"
+          autoComplete="username"
+          autoCapitalize="none"
+          spellCheck={false}
+          defaultValue={lastName}
+          required
+          autoFocus={!lastName}
+        />
       </label>
       <label className="field">
         <span>{account.password}</span>
