@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pipeline import made
 
 ROOT = Path(__file__).parents[3]
 
@@ -16,8 +17,7 @@ def test_a_thousand_jobs_and_two_hundred_pollers(tmp_path: Path, did: Callable[[
     "1,000 queued jobs and 200 pollers: no error, flat memory (bench/serving.py for 20 s)"
     if missing := [name for name in ("wrk", "redis-server") if shutil.which(name) is None]:
         pytest.skip(f"no {' and no '.join(missing)}: apt-get install {' '.join(missing)}")
-    if not (ROOT / "results/model/bundle.json").is_file():
-        pytest.skip("no model: make repro")
+    made("model")
     path = tmp_path / "told.json"
     command = [sys.executable, ROOT / "bench/serving.py", "--part", "soak", "--minutes", "0.33", "--json", path]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
