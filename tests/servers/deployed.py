@@ -59,6 +59,7 @@ class Deployed:
         self.engine: Engine = database.connect(place.settings["database"]["url"])
         self.workers: list[Program] = []
         self.api: Program
+        self.answers: Program
         self.scratch = place.folder / "scratch"  # Temporary folder of its workers
         self.scratch.mkdir(exist_ok=True)
 
@@ -72,8 +73,8 @@ class Deployed:
     def start_answers(self) -> Program:
         "The side that answers quotes, where the API looks for it."
         command = [PYTHON, "-m", "serving.worker.answers"]
-        answers = Program(command, self.place.environment(), self.place.folder / "answers.log")
-        return self._stack.enter_context(answers)
+        self.answers = Program(command, self.place.environment(), self.place.folder / "answers.log")
+        return self._stack.enter_context(self.answers)
 
     def start_worker(self) -> Program:
         "One more worker."

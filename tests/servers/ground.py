@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import faulty_s3
+import lossy_s3
 import postgres
 import psycopg
 import redis_server
 import swift_s3
 from deployed import QUICK, Place, environment, secret
-from faulty_s3 import Way
 from loopback import free_ports
 from supervised import Switch
 
@@ -38,7 +37,7 @@ class Ground:
     database_url: str = ""  # of the server, without a database's name
     redis: Switch | None = None  # None: workers look into the database
     redis_url: str = ""
-    s3: Way | None = None  # None: folders
+    s3: lossy_s3.Proxy | None = None  # None: folders
     environment: dict[str, str] = field(default_factory=dict)  # of S3, past the way on which things go wrong
 
     def place(self) -> Place:
@@ -99,5 +98,5 @@ def servers(
         if s3:
             (discs := folder / "swift").mkdir()
             server = stack.enter_context(swift_s3.serve(discs))
-            ground.s3, ground.environment = stack.enter_context(faulty_s3.way(server.endpoint)), server.environment
+            ground.s3, ground.environment = stack.enter_context(lossy_s3.proxy(server.endpoint)), server.environment
         yield ground

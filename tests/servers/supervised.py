@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,9 @@ from typing import Any
 
 import psutil
 
+from serving.worker import process
+
+GUARD = (sys.executable, "-ES", process.__file__)  # a program ends with us, also where we are killed
 PAUSE_S = 0.1  # before a program is started again
 
 
@@ -45,8 +49,8 @@ class Program:
     def _start(self) -> None:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                pass_fds=self.fds, start_new_session=True,
+                [*GUARD, str(os.getpid()), *self.command], env=self.env, pass_fds=self.fds, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
         self.starts += 1
 

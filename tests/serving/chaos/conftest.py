@@ -57,9 +57,10 @@ def ground(request: pytest.FixtureRequest, bundle: Path, catalogue: Path, server
 
 @pytest.fixture(scope="session")
 def service(ground: Ground) -> Iterator[Deployed]:
-    "A service with two workers that many tests share: each leaves it whole. Its workers have a small disc."
+    "A service with two workers and a small disc that many tests share: each leaves it whole."
     place = ground.place()
     with disc(place.folder / "scratch"), deployed(place, workers=2) as service:
+        service.start_answers()
         yield service
 
 
@@ -112,4 +113,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def promise(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
     "What a test is about, for the table."
     record_property("promise", (request.function.__doc__ or request.node.name).strip())
-    record_property("ground", request.node.callspec.params["ground"])
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    record_property("ground", params.get("ground", "bench"))

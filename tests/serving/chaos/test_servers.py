@@ -1,10 +1,12 @@
 "Servers that are away for a while."
 
 import contextlib
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import audit
 import pytest
@@ -21,26 +23,43 @@ PATIENCE_S = 3.0  # a submission may take so long where Redis hangs instead of r
 def test_maps_are_made_without_redis(service: Deployed, admin: Client, ground: Ground, did: Callable[[str], None]):
     "Redis away: maps can be asked for and are made, /readyz says degraded; all is well when it returns"
     assert ground.redis
-    queue = lambda: admin.http.get("/readyz").json()["services"]["queue"]["state"]  # noqa: E731
-    until(lambda: queue() == "ok", 10, "the queue is not well to begin with")
+    until(lambda: not ready(admin)["degraded"], 60, "the service is not well to begin with")
     ground.redis.off()
     try:
         began = time.monotonic()
         answers = [admin.submit(HERE) for _ in range(4)]
         took_s = time.monotonic() - began
         assert [answer.status_code for answer in answers] == [201] * 4 and took_s < 4 * PATIENCE_S
-        until(lambda: queue() == "away", 10, "nobody notices that the queue is away")
-        ready = admin.http.get("/readyz")
-        assert (ready.status_code, ready.json()["degraded"]) == (200, True)
+        told = until(lambda: (now := ready(admin))["degraded"] and now, 30, "nobody notices that Redis is away")
+        assert told["services"]["queue"]["state"] == "away"
         meanwhile = [admin.ended(answer.json()["jobID"])["status"] for answer in answers]
         assert meanwhile == ["successful"] * 4  # workers look for themselves
         last = admin.submit(HERE).json()["jobID"]
     finally:
         ground.redis.on()
     assert admin.ended(last)["status"] == "successful"
-    until(lambda: queue() == "ok", 10, "nobody notices that the queue is back")
+    until(lambda: not ready(admin)["degraded"], 30, "nobody notices that Redis is back")
     assert admin.ended(admin.submit(HERE).json()["jobID"])["status"] == "successful"
     did(f"Redis off: 4 of 4 accepted ({took_s / 4:.2f} s each) and made meanwhile; on again: 2 more")
+
+
+def ready(admin: Client) -> dict[str, Any]:
+    "What /readyz says: it is ready all the same."
+    answer = admin.http.get("/readyz")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_maps_are_made_without_quotes(service: Deployed, admin: Client, did: Callable[[str], None]):
+    "the side that answers quotes is killed: 503 with Retry-After, jobs go on; it is started again and answers"
+    quote = lambda: admin.http.post("/processes/crop-map/quote", json={"inputs": {"aoi": HERE, "year": 2022}})  # noqa: E731
+    until(lambda: quote().status_code == 200, 60, "no quote to begin with", 0.2)
+    service.answers.send(signal.SIGKILL)
+    refused = until(lambda: (answer := quote()).status_code == 503 and answer, 30, "it was not missed", 0.01)
+    assert refused.headers["Retry-After"] and refused.headers["Content-Type"] == "application/problem+json"
+    assert admin.ended(admin.submit(HERE).json()["jobID"])["status"] == "successful"
+    until(lambda: quote().status_code == 200, 60, "no quote again", 0.2)
+    did("SIGKILL: 503 meanwhile, a job made meanwhile, quotes again")
 
 
 @contextlib.contextmanager
