@@ -24,7 +24,7 @@ export function edit(change: Partial<Draft>): void {
   draft.set({ ...draft.get(), ...change })
 }
 
-const degrees = (value: number) => String(Number(value.toFixed(6))) // 0.1 m
+const degrees = (value: number) => String(Number(value.toFixed(5))) // 1 m, a tenth of a pixel
 
 export function editCircle([lon, lat]: Position, radius_m: number): void {
   edit({ shape: 'circle', lon: degrees(lon), lat: degrees(lat), radius: String(Math.round(radius_m)) })

@@ -217,7 +217,7 @@ export const strings = {
 
   baseline: {
     title: (year: number) => `Land cover ${season(year)}`,
-    product: 'Dynamic World',
+    source: (title: string, source: string) => `${title}. Source: ${source}.`,
     missing: (year: number) => `No land cover is stored for ${season(year)}.`,
   },
 

@@ -1,7 +1,7 @@
 import { createStore } from '../store'
 
 /** Whether the service can be reached. `restorations` counts how often it came back. */
-export interface Connection {
+interface Connection {
   up: boolean
   restorations: number
 }

@@ -1,7 +1,7 @@
 import { createStore, remember, remembered } from '../store'
 import type { Role } from './types'
 
-export interface Session {
+interface Session {
   token: string
   name: string
   role: Role

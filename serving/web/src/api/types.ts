@@ -85,7 +85,7 @@ export interface Problem {
   remedy?: string
 }
 
-export type Status = 'accepted' | 'running' | 'successful' | 'failed' | 'dismissed'
+type Status = 'accepted' | 'running' | 'successful' | 'failed' | 'dismissed'
 export interface Job {
   jobID: string
   status: Status
@@ -106,7 +106,7 @@ export interface JobPage {
   links: { rel: string; href: string }[]
 }
 
-export interface Link {
+interface Link {
   href: string
   type: string
 }

@@ -3,7 +3,7 @@ import { noteJobsChanged } from './account'
 import { follow, isOver } from './follow'
 import type { Job } from './types'
 
-export interface Followed {
+interface Followed {
   job: Job | null
   error: unknown
 }

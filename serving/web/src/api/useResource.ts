@@ -34,9 +34,7 @@ export function useResource<T>(key: string | null, load: (signal: AbortSignal) =
       gone.abort()
       clearTimeout(timer)
     }
-    // `load` is made anew on every render; `key` names all that it depends on.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [key, turn])
+  }, [key, turn]) // `load` is made anew on every render; `key` names all that it depends on
 
   const current = answer && answer.key === key ? answer : null
   return { data: current?.data ?? null, error: current?.error ?? null, reload }

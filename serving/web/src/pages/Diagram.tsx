@@ -10,7 +10,7 @@ export interface Box {
 /** A straight line between two boxes: across at a height (y), or down at a place (x). */
 export type Arrow = { from: string; to: string; label?: string; dashed?: boolean } & ({ y: number } | { x: number })
 
-export interface Words {
+interface Words {
   title: string
   lines?: readonly string[]
 }

@@ -12,17 +12,20 @@ export function BaselineLegend({ year, baseline, rows }: Props) {
   return (
     <section className="block" aria-labelledby="land-cover">
       <h2 id="land-cover">
-        {strings.baseline.title(year)} <span className="muted">{strings.baseline.product}</span>
+        {strings.baseline.title(year)}
       </h2>
       {baseline ? (
-        <ul className="swatches">
-          {rows.map(({ id, name, colour }) => (
-            <li key={id}>
-              <i className="swatch" style={{ background: colour }} />
-              {title(name)}
-            </li>
-          ))}
-        </ul>
+        <>
+          <ul className="swatches">
+            {rows.map(({ id, name, colour }) => (
+              <li key={id}>
+                <i className="swatch" style={{ background: colour }} />
+                {title(name)}
+              </li>
+            ))}
+          </ul>
+          <p className="hint">{strings.baseline.source(baseline.title, baseline.source)}</p>
+        </>
       ) : (
         <p className="muted">{strings.baseline.missing(year)}</p>
       )}

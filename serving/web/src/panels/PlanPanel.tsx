@@ -17,7 +17,7 @@ import { ErrorNote, Note } from '../ui/Notes'
 import { Segmented } from '../ui/Segmented'
 import { QuoteCard } from './QuoteCard'
 
-export interface InView {
+interface InView {
   centre: Position
   radius_m: number
 }
