@@ -52,9 +52,7 @@ def test_assets_are_kept_forever_and_packed_where_that_helps(page: TestClient):
     assert page.get("/icon.svg").headers["content-type"] == "image/svg+xml"
 
 
-@pytest.mark.parametrize(
-    "path", ["/assets/none.js", "/assets/../secret.txt", "/assets/%2e%2e/secret.txt", "/x.txt"]
-)
+@pytest.mark.parametrize("path", ["/assets/none.js", "/assets/../secret.txt", "/assets/%2e%2e/secret.txt", "/x.txt"])
 def test_what_is_no_file_of_the_page_is_not_there(page: TestClient, path: str):
     answer = page.get(path)
     assert answer.status_code == 404 and answer.headers["content-type"] == "application/problem+json"
