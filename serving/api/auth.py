@@ -19,9 +19,9 @@ router = APIRouter(tags=["users"])
 bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="A token of POST /auth/token")
 
 
-async def signed_in(here: Here, token: Annotated[str | None, Depends(bearer)]) -> User:
+async def signed_in(request: Request, token: Annotated[str | None, Depends(bearer)]) -> User:
     "Whoever asks. NotAllowed."
-    return await here.door.user(token)
+    return await request.app.state.service.door.user(token)
 
 
 SignedIn = Annotated[User, Depends(signed_in)]
