@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup repro season test bench check lab readme export lock clean profile
+.PHONY: help setup repro season test chaos bench check lab readme export web lock clean profile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,9 +44,12 @@ season: $(READY) ## the embedded season in data/season (no network, seeded)
 test: $(READY) season ## every test, notebooks included, two files at a time; ARGS="-k words" to choose
 	@"$(BIN)/python" -m pytest -n 2 --dist loadfile $(ARGS)
 
-bench: $(READY) ## kernels, reading, trees and maps against others, side by side (two hours, 4 GB in the temp folder)
+chaos: $(READY) season ## the service while its processes are killed and its servers fail: 60 jobs, 25 kills; a table of promises
+	@"$(BIN)/python" -m pytest -q tests/serving/chaos --long $(ARGS)
+
+bench: $(READY) ## kernels, reading, trees, maps and the service against others (two hours, 4 GB in the temp folder)
 	@bench/setup.sh
-	@status=0; for part in features io forest map; do \
+	@status=0; for part in features io forest map serving; do \
 	  "$(BIN)/python" bench/$$part.py --json bench/results/$$part.json || status=1; done; exit $$status
 
 check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export, clean notebooks, locks)
@@ -67,6 +70,10 @@ export: $(READY) ## after editing: write geocrop/ from the notebooks, strip thei
 	@"$(BIN)/nbdev-export"
 	@"$(BIN)/nbdev-clean"
 	@"$(BIN)/ruff" format --quiet
+
+web: $(READY) ## the page of the service: what it says of the project, and serving/web/dist (network: npm)
+	@"$(BIN)/python" serving/web/facts.py
+	@PYTHON="$(BIN)/python" serving/web/build.sh
 
 lock: $(READY) ## both lock files after a change of pyproject.toml (network); ARGS=--upgrade for the newest
 	@printf 'uv\n' | "$(BIN)/uv" pip compile - $(COMPILE) -o bootstrap.lock

@@ -1,5 +1,6 @@
 #!/bin/sh
 # bench/setup.sh       makes bench/.venv exactly as requirements.lock says: eo-learn and DE Africa's tools
+#                      and sees that there is wrk, which loads the service
 # bench/setup.sh lock  writes requirements.lock anew (network)
 set -eu
 cd "$(dirname "$0")"
@@ -14,6 +15,7 @@ if [ "${1:-}" = lock ]; then
   { compile requirements.in --override overrides.txt && echo deafrica-tools | compile - --no-deps; } >requirements.lock.new
   mv requirements.lock.new requirements.lock
 else
+  command -v wrk >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends wrk; }
   "$UV" venv --quiet --allow-existing --python ../.venv/bin/python .venv
   "$UV" pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
   .venv/bin/python -W ignore -c 'import eolearn.features.extra.interpolation, deafrica_tools.temporal'

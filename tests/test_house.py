@@ -137,6 +137,18 @@ def test_schema_settings_and_store_import_no_science():
     assert loaded_by(LIGHT, LABORATORY + SCIENCE) == {}
 
 
+def test_the_service_reaches_the_science_only_through_its_worker():
+    for folder in ("jobs", "api"):
+        files = sorted((ROOT / "serving" / folder).rglob("*.py"))
+        assert files, folder
+        for path in files:
+            nodes = ast.walk(ast.parse(path.read_text()))
+            imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+            others = [node for node in imports if not getattr(node, "level", 0)]  # than of its own folder
+            found = geocrop_imports(ast.unparse(ast.Module(others, [])))
+            assert found <= {*LIGHT}, f"{path.relative_to(ROOT)} imports {sorted(found - {*LIGHT})}"
+
+
 def test_no_exported_star_and_no_pickle_is_loaded():
     scripts = [p for p in tracked_files() if p.suffix == ".py" and "geocrop" not in p.relative_to(ROOT).parts[:1]]
     texts = {p: p.read_text() for p in scripts}

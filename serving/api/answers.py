@@ -151,6 +151,7 @@ async def infer(here: Here, request: Request) -> Response:
 
 
 async def _same(here: Here, request: Request) -> Response:
+    "As the Open Inference Protocol v2 has it."
     return passed_on(await ask(here, "GET", request.url.path))
 
 

@@ -68,9 +68,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _documented(app: FastAPI) -> dict[str, Any]:
-    "The OpenAPI document, with the problems that routes refer to."
+    "The OpenAPI document, in which all errors are problems, those that the framework adds as well."
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
-        document["components"]["schemas"]["Problem"] = problems.SCHEMA
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = problems.SCHEMA
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            if "422" in operation["responses"]:
+                operation["responses"]["422"] = problems.documented(422)[422]
         app.openapi_schema = document
     return app.openapi_schema

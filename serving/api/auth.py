@@ -19,9 +19,9 @@ router = APIRouter(tags=["users"])
 bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="A token of POST /auth/token")
 
 
-async def signed_in(here: Here, token: Annotated[str | None, Depends(bearer)]) -> User:
+async def signed_in(request: Request, token: Annotated[str | None, Depends(bearer)]) -> User:
     "Whoever asks. NotAllowed."
-    return await here.door.user(token)
+    return await request.app.state.service.door.user(token)
 
 
 SignedIn = Annotated[User, Depends(signed_in)]
@@ -57,7 +57,7 @@ class Me(BaseModel):
     jobs_allowed: Annotated[int | None, Field(description="null: as many as wanted")]
 
 
-@router.post("/auth/token", response_model=Token, responses=documented(401, 422, 429, 503), summary="Sign in")
+@router.post("/auth/token", response_model=Token, responses=documented(400, 401, 413, 422, 429, 503), summary="Sign in")
 async def token(request: Request, here: Here, login: Annotated[Login, Form()]) -> Response:
     "A name and a password become a token."
     address = request.client.host if request.client else ""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from serving.jobs import jobs
@@ -31,9 +32,12 @@ OwnJob = Annotated[Job, Depends(own_job)]
 
 
 @router.get("/jobs/{id}", response_model=StatusInfo, responses=documented(401, 404, 503), summary="Status of a job")
-def status(here: Here, user: SignedIn, id: JobId) -> Response:
-    "Where a job stands."
-    return Json(status_info(jobs.get(here.engine, id, user)), headers=NO_STORE)
+async def status(here: Here, user: SignedIn, id: JobId) -> Response:
+    "Where a job stands, or stood at most a second ago."
+    known = here.changes.known(id)
+    if known is None or not (user.admin or user.id == known.job.user_id):
+        known = here.changes.keep(await run_in_threadpool(jobs.get, here.engine, id, user))
+    return Response(known.told(), headers=NO_STORE, media_type=Json.media_type)
 
 
 @router.get("/jobs", response_model=JobList, responses=documented(401, 404, 422, 503), summary="My jobs")
@@ -57,9 +61,10 @@ def listed(
 @router.delete(
     "/jobs/{id}", response_model=StatusInfo, responses=documented(401, 404, 409, 503), summary="Dismiss a job"
 )
-def dismiss(here: Here, user: SignedIn, id: JobId) -> Response:
+async def dismiss(here: Here, user: SignedIn, id: JobId) -> Response:
     "End a job that is not wanted any more; its worker stops within a heartbeat."
-    return Json(status_info(jobs.dismiss(here.engine, id, user)))
+    known = here.changes.keep(await run_in_threadpool(jobs.dismiss, here.engine, id, user))
+    return Response(known.told(), media_type=Json.media_type)
 
 
 @router.get(
@@ -76,9 +81,5 @@ async def events(here: Here, job: OwnJob) -> Response:
 
 
 async def _stream(here: Service, job: Job) -> AsyncIterator[bytes]:
-    async for told in here.changes.follow(job, _event):
-        yield told or b": nothing new\n\n"
-
-
-def _event(job: Job) -> bytes:
-    return b"event: status\ndata: " + bytes(Json(status_info(job)).body) + b"\n\n"
+    async for told in here.changes.follow(job):
+        yield b": nothing new\n\n" if told is None else b"event: status\ndata: " + told + b"\n\n"

@@ -122,14 +122,6 @@ async def root(
     return Json(processes.landing([stac]), headers={"Vary": "Accept", "Cache-Control": ANEW})
 
 
-@router.get("/app", include_in_schema=False)
-@router.get("/app/{page:path}", include_in_schema=False)
-async def app(request: Request, accept_encoding: AcceptEncoding = None, if_none_match: IfNoneMatch = None) -> Response:
-    "The page's own places: the page finds out which."
-    pages: Pages = request.app.state.pages
-    return pages.reply(INDEX, if_none_match, accept_encoding)
-
-
 @router.get("/assets/{name:path}", include_in_schema=False)
 @router.get("/{name}.{suffix}", include_in_schema=False)  # favicon.svg, robots.txt
 async def asset(

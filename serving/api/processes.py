@@ -114,7 +114,7 @@ def _outputs() -> dict[str, Any]:
     response_model=StatusInfo,
     responses={
         201: {"description": "The job", "headers": {"Location": {"schema": {"type": "string"}}}},
-        **documented(401, 404, 409, 413, 422, 429, 503),
+        **documented(400, 401, 404, 409, 413, 422, 429, 503),
     },
     summary="Ask for a map",
 )

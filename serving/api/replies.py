@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 
-class Json(Response):
+class Json(JSONResponse):
     "A dictionary as JSON, written as it is without passing through a model. NaN and infinity go out as null."
 
     media_type = "application/json"
@@ -15,6 +15,12 @@ class Json(Response):
     def render(self, content: Any) -> bytes:
         "The bytes of the body."
         return orjson.dumps(content)
+
+
+class GeoJson(Json):
+    "GeoJSON: items and collections of items."
+
+    media_type = "application/geo+json"
 
 
 def not_modified(

@@ -67,8 +67,8 @@ def _page(here: Service, job: Job, files: dict[str, Any]) -> dict[str, Any]:
     "/jobs/{id}/files/{name}",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {"description": "A part", "content": {"application/octet-stream": {"schema": {"type": "string"}}}},
+        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "A part", "content": {"*/*": {"schema": {"type": "string"}}}},
         304: {"description": "Not modified"},
         **documented(401, 404, 416, 503),
     },

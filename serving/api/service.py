@@ -23,6 +23,8 @@ from . import tokens
 from .changes import Changes
 from .metrics import Metrics
 from .products import Products
+from .replies import Json
+from .shapes import status_info
 from .shelf import Shelf
 from .tokens import Door
 
@@ -92,7 +94,7 @@ class Service:
             ),
             door=Door(engine, tokens.secret(api, home)),
             products=Products(engine, results),
-            changes=Changes(engine),
+            changes=Changes(engine, lambda job: bytes(Json(status_info(job)).body)),
             metrics=Metrics(engine),
             answers=httpx.AsyncClient(base_url=api.answers, timeout=patience, trust_env=False),
         )

@@ -24,7 +24,7 @@ from .legends import home_bbox
 from .paging import After, Limit
 from .problems import documented
 from .products import Product
-from .replies import Json
+from .replies import GeoJson, Json
 from .service import Here, Service
 from .shapes import Degrees, Strict
 
@@ -147,7 +147,10 @@ def _check_collection(collection: str) -> None:
 
 
 @router.get(
-    "/collections/{collection}/items", responses=documented(401, 404, 422, 503), summary="Maps of the collection"
+    "/collections/{collection}/items",
+    response_class=GeoJson,
+    responses=documented(401, 404, 422, 503),
+    summary="Maps of the collection",
 )
 def items(
     request: Request,
@@ -165,14 +168,16 @@ def items(
     return _found(request, here, user, wanted, f"collections/{COLLECTION}/items")
 
 
-@router.get("/collections/{collection}/items/{id}", responses=documented(401, 404, 503), summary="A map")
+@router.get(
+    "/collections/{collection}/items/{id}", response_class=GeoJson, responses=documented(401, 404, 503), summary="A map"
+)
 def item(request: Request, here: Here, user: SignedIn, collection: CollectionId, id: JobId) -> Response:
     "The STAC item of a map."
     _check_collection(collection)
-    return Json(_item(here.products.of(id, user), id, str(request.base_url)), media_type=GEOJSON)
+    return GeoJson(_item(here.products.of(id, user), id, str(request.base_url)))
 
 
-@router.get("/search", responses=documented(401, 404, 422, 503), summary="Search")
+@router.get("/search", response_class=GeoJson, responses=documented(401, 404, 422, 503), summary="Search")
 def search(
     request: Request,
     here: Here,
@@ -192,7 +197,7 @@ def search(
     return _found(request, here, user, wanted, "search")
 
 
-@router.post("/search", responses=documented(400, 401, 404, 413, 422, 503), summary="Search")
+@router.post("/search", response_class=GeoJson, responses=documented(400, 401, 404, 413, 422, 503), summary="Search")
 def search_with(request: Request, here: Here, user: SignedIn, body: Search) -> Response:
     "Maps of whoever asks, by place, time and id."
     return _found(request, here, user, body, "search")
@@ -206,7 +211,7 @@ def _found(request: Request, here: Service, user: User, wanted: Search, path: st
     if len(found) > wanted.limit:
         links.append(_next(request, f"{stac}/{path}", paging.cursor(found[wanted.limit - 1].id)))
     page = {"type": "FeatureCollection", "features": features, "numberReturned": len(features), "links": links}
-    return Json(page, media_type=GEOJSON, headers={"Cache-Control": "no-store"})
+    return GeoJson(page, headers={"Cache-Control": "no-store"})
 
 
 def _next(request: Request, href: str, cursor: str) -> dict[str, Any]:

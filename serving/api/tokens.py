@@ -4,10 +4,12 @@ A token says who somebody was when it was given. Whether there still is such a u
 says, at most `FRESH_S` ago.
 """
 
+import asyncio
 import os
 import secrets
 import time
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import anyio
 import jwt
@@ -84,6 +86,7 @@ class Door:
 
     def __init__(self, engine: Engine, secret: bytes):
         self._engine, self._secret = engine, secret
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._known: TTLCache[str, tuple[User, float]] = TTLCache(KNOWN, FRESH_S)
         self._hashing, self._inside, self._tries = anyio.CapacityLimiter(HASHES), 0, Tries()
 
@@ -128,15 +131,17 @@ class Door:
         "Whose token this is. NotAllowed where it does not hold, or its user is no more."
         if not token:
             raise not_allowed("none")
-        now = time.time()
         user, until = self._known.get(token, (None, 0.0))
-        if user is not None and now < until:
+        if user is not None and time.time() < until:
             return user
         name, until = self._read(token)
-        user = await run_in_threadpool(users.get, self._engine, name)
-        if user is None:
-            raise not_allowed("one of a user who is no more")
-        self._known[token] = user, until
+        lock = self._asking.setdefault(token, asyncio.Lock())
+        async with lock:  # of many requests with one token, one asks, and the others know then
+            user, _ = self._known.get(token, (None, 0.0))
+            user = user or await run_in_threadpool(users.get, self._engine, name)
+            if user is None:
+                raise not_allowed("one of a user who is no more")
+            self._known[token] = user, until
         return user
 
     def _read(self, token: str) -> tuple[str, float]:

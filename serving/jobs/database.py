@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 PATIENCE_S = 30  # SQLite: how long a writer waits for its turn; PostgreSQL: how long a statement may take
 CONNECT_S = 3  # PostgreSQL: how long a connection may take
 UPGRADE_LOCK = 0x67656F63726F70  # "geocrop": PostgreSQL lets one process at a time hold it
-POOL, OVERFLOW = 5, 35  # connections that are kept; more while there is a rush: as many as the API has threads
+POOL, OVERFLOW = 20, 20  # connections that are kept once made; more while there is a rush, for each thread of the API
 
 
 def connect(
@@ -37,7 +37,6 @@ def connect(
     return sa.create_engine(
         place.set(drivername="postgresql+psycopg"),
         connect_args={"connect_timeout": CONNECT_S, "options": f"-c statement_timeout={PATIENCE_S}s"},
-        pool_pre_ping=True,
         pool_size=POOL,
         max_overflow=OVERFLOW,
     )
@@ -66,8 +65,9 @@ def read(
     engine: sa.Engine,
     work: Callable[[sa.Connection], Result],  # Changes nothing
 ) -> Result:
-    "What a transaction finds. DatabaseUnavailable where there is no answer."
-    return _run(engine, work)
+    "What is found. DatabaseUnavailable where there is no answer."
+    # PostgreSQL needs no transaction to read, in which each statement would see its own state all the same.
+    return _run(engine, work, {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"})
 
 
 def write(
@@ -75,14 +75,17 @@ def write(
     work: Callable[[sa.Connection], Result],  # Run once more where the connection breaks, perhaps after its commit
 ) -> Result:
     "What a transaction that changes something gives, committed. DatabaseUnavailable where there is no answer."
-    return _run(engine, work, writes=True)
+    return _run(engine, work, {"writes": True})
 
 
-def _run(engine: sa.Engine, work: Callable[[sa.Connection], Result], *, writes: bool = False) -> Result:
-    "A server that restarts breaks connections once; what is asked again has a new one."
+def _run(engine: sa.Engine, work: Callable[[sa.Connection], Result], options: dict[str, Any]) -> Result:
+    """A server that restarts breaks all connections; what is asked again has a new one.
+
+    This makes good for what a ping before each use would find, and for what breaks after it, at no cost.
+    """
     for last in (False, True):
         try:
-            with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            with engine.connect().execution_options(**options) as connection, connection.begin():
                 return work(connection)
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
             if getattr(error, "connection_invalidated", False) and not last:

@@ -1,15 +1,16 @@
 """A job from the question to its end. The row in the database is the truth; each step is one conditional UPDATE.
 
-    submit -> accepted -> (claim) running -> successful | failed
-                 ^  \\-> dismissed <-/  |
-                 |                     |  lease over, retry: again, or failed when `attempts` are used up
-                 \\---------------------/  release: again, uncounted
+    submit             -> accepted
+    claim              accepted -> running
+    publish, fail      running -> successful, failed
+    dismiss            accepted or running -> dismissed
+    release            running -> accepted
+    retry, reconcile   running -> accepted and counted in `lost`, or failed where `attempts` are used up
 
 `attempt` goes up with each claim and never down. Whoever holds an older one is told so by False, and stops.
 """
 
 import datetime as dt
-import hashlib
 import itertools
 import json
 import math
@@ -32,7 +33,7 @@ from .database import clock
 from .errors import AttemptLost, JobEnded, JobNotFound, KeyReused, QueueFull, QuotaExceeded, described
 from .models import Model
 from .tables import FINAL, STATUSES, jobs, users
-from .users import User, used
+from .users import User, counting
 
 ID = re.compile(r"[0-9a-f]{32}")
 KEY = re.compile(r"[ -~]{1,128}")
@@ -100,7 +101,20 @@ class Reconciled:
     failed: tuple[str, ...]  # Whose worker was lost once too often
 
 
+# Statements that do not differ from job to job are made once: making one takes as long as asking it.
 COLUMNS = tuple(jobs.c[field.name] for field in fields(Job))
+ROWS = sa.select(*COLUMNS)
+ROW = ROWS.where(jobs.c.id == sa.bindparam("wanted"))
+NEW = (
+    sa.insert(jobs)
+    .values(
+        status="accepted", progress=0, message="", attempt=0, lost=0,
+        created=clock(), updated=clock(), not_before=clock(),
+    )
+    .returning(*COLUMNS)
+)  # fmt: skip
+WAITING = sa.select(sa.func.count()).where(jobs.c.status == "accepted").scalar_subquery()
+LATELY = sa.select(sa.func.count()).where(jobs.c.started > clock() - PACE_S)
 NEWEST = (jobs.c.created.desc(), jobs.c.id.desc())
 
 
@@ -120,17 +134,26 @@ def submit(
 ) -> tuple[Job, bool]:  # The job, and whether it is new
     "Accept a job, or find the one that came with the key. KeyReused, QuotaExceeded, QueueFull, SchemaError."
     row = _row(user, inputs, area, season, model, key)
+    owner = sa.select(users.c.role).where(users.c.id == user.id).with_for_update()
+    # The same key; or the same id, of a transaction that was committed and not heard of.
+    same = sa.and_(jobs.c.user_id == user.id, jobs.c.idempotency_key == key) if key else jobs.c.id == row["id"]
+    standing = sa.select(WAITING, counting(user).scalar_subquery(), sa.select(jobs.c.id).where(same).scalar_subquery())
 
     def work(conn: sa.Connection) -> tuple[Job, bool]:
-        # One submission of a user at a time: others wait here, and then count this one's job.
-        role = conn.scalar(sa.select(users.c.role).where(users.c.id == user.id).with_for_update())
-        if earlier := _submitted(conn, row):
-            return earlier, False
-        _check_waiting(conn, limits)
-        if role != "admin":
-            _check_quota(conn, user, limits)
-        new = sa.insert(jobs).values(**row, created=clock(), updated=clock(), not_before=clock())
-        return Job(*conn.execute(new.returning(*COLUMNS)).one()), True
+        role = conn.scalar(owner)  # one submission of a user at a time: others wait here, and then count this one's job
+        waiting, had, earlier = conn.execute(standing).one()
+        if earlier:
+            return _same(_get(conn, earlier, user), row), False
+        if waiting >= limits.waiting:
+            raise _full(conn, waiting, limits)
+        if role != "admin" and had >= limits.recruiter_jobs:
+            raise QuotaExceeded(
+                f"Jobs of {user.name}",
+                found=f"{had} jobs",
+                expected=f"{limits.recruiter_jobs} in all for a recruiter",
+                remedy="Only those that failed or were dismissed before they began do not count. Ask an administrator.",
+            )
+        return Job(*conn.execute(NEW, row).one()), True
 
     return database.write(engine, work)
 
@@ -148,59 +171,34 @@ def _row(
             remedy="A UUID will do.",
         )
     return {
-        "id": uuid.uuid4().hex, "user_id": user.id, "idempotency_key": key,
-        "inputs": dict(inputs), "inputs_sha256": _sha256(inputs),
+        "id": uuid.uuid4().hex, "user_id": user.id, "idempotency_key": key, "inputs": json.loads(json.dumps(inputs)),
         "area": shapely.geometry.mapping(outline), "west": west, "south": south, "east": east, "north": north,
         "season_first": season.first, "season_last": season.last, "year": season.year,
         "model": model.name, "model_version": model.version, "model_sha256": model.sha256,
-        "status": "accepted", "progress": 0, "message": "", "attempt": 0, "lost": 0,
     }  # fmt: skip
 
 
-def _sha256(inputs: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def _submitted(conn: sa.Connection, row: Mapping[str, Any]) -> Job | None:
-    "The job that came with this key; or with this id, from a transaction that was committed and not heard of."
-    same = jobs.c.id == row["id"]
-    if row["idempotency_key"] is not None:
-        key = sa.and_(jobs.c.user_id == row["user_id"], jobs.c.idempotency_key == row["idempotency_key"])
-        same = sa.or_(same, key)
-    query = sa.select(jobs.c.inputs_sha256, *COLUMNS).where(same)
-    found = conn.execute(query).one_or_none()
-    if found and found[0] != row["inputs_sha256"]:
+def _same(job: Job, row: Mapping[str, Any]) -> Job:
+    if job.inputs != row["inputs"]:
         raise KeyReused(
             f"Idempotency key {row['idempotency_key']}",
-            found=f"other inputs than those of job {found[1]}",
+            found=f"other inputs than those of job {job.id}",
             expected="the same inputs with the same key",
             remedy="Send a new key with a new request.",
         )
-    return Job(*found[1:]) if found else None
+    return job
 
 
-def _check_waiting(conn: sa.Connection, limits: settings.Jobs) -> None:
-    waiting = conn.scalar(sa.select(sa.func.count()).where(jobs.c.status == "accepted")) or 0
-    if waiting >= limits.waiting:
-        lately = sa.select(sa.func.count()).where(jobs.c.started > clock() - PACE_S)
-        full = QueueFull(
-            "Queue",
-            found=f"{waiting} jobs that wait",
-            expected=f"fewer than {limits.waiting}",
-            remedy="Ask again in a while.",
-        )
-        full.retry_after_s = max(5, math.ceil(PACE_S / max(1, conn.scalar(lately) or 0)))  # until one more starts
-        raise full
-
-
-def _check_quota(conn: sa.Connection, user: User, limits: settings.Jobs) -> None:
-    if (count := used(conn, user)) >= limits.recruiter_jobs:
-        raise QuotaExceeded(
-            f"Jobs of {user.name}",
-            found=f"{count} jobs",
-            expected=f"{limits.recruiter_jobs} in all for a recruiter",
-            remedy="Only those that failed or were dismissed before they began do not count. Ask an administrator.",
-        )
+def _full(conn: sa.Connection, waiting: int, limits: settings.Jobs) -> QueueFull:
+    "Why nothing more is accepted, and after how long, at the pace of late, one job more will have begun."
+    full = QueueFull(
+        "Queue",
+        found=f"{waiting} jobs that wait",
+        expected=f"fewer than {limits.waiting}",
+        remedy="Ask again in a while.",
+    )
+    full.retry_after_s = max(5, math.ceil(PACE_S / max(1, conn.scalar(LATELY) or 0)))
+    return full
 
 
 def get(
@@ -213,8 +211,8 @@ def get(
 
 
 def _get(conn: sa.Connection, id: str, user: User | None) -> Job:
-    row = conn.execute(sa.select(*COLUMNS).where(jobs.c.id == id, _seen_by(user))).one_or_none() if known(id) else None
-    if row is None:
+    row = conn.execute(ROW, {"wanted": id}).one_or_none() if known(id) else None
+    if row is None or not (user is None or user.admin or row.user_id == user.id):
         raise JobNotFound(
             f"Job {id[:40]!r}",
             found="none of this id among yours",
@@ -227,10 +225,6 @@ def _get(conn: sa.Connection, id: str, user: User | None) -> Job:
 def known(id: str) -> bool:
     "Whether an id could be one of ours."
     return bool(ID.fullmatch(id))
-
-
-def _seen_by(user: User | None) -> sa.ColumnElement[bool]:
-    return sa.true() if user is None or user.admin else jobs.c.user_id == user.id
 
 
 def listed(
@@ -251,7 +245,7 @@ def listed(
 
 
 def _page(conn: sa.Connection, user: User, after: str | None) -> sa.Select[Any]:
-    query = sa.select(*COLUMNS).where(_seen_by(user)).order_by(*NEWEST)
+    query = ROWS.order_by(*NEWEST) if user.admin else ROWS.where(jobs.c.user_id == user.id).order_by(*NEWEST)
     if after is None:
         return query
     last = _get(conn, after, user)

@@ -15,7 +15,7 @@ from typing import Any
 import obstore
 
 from geocrop.schema import StoreError
-from geocrop.store import publish
+from geocrop.store import publish, sha256
 
 from .objects import get_bytes, put_verified
 
@@ -50,8 +50,8 @@ def put(
             remedy="Choose the next version.",
         )
     if there is None:
-        for file, sha256 in _files(page, where).items():
-            if put_verified(store, f"{where}/{file}", folder / file)[0] != sha256:
+        for file, stated in _files(page, where).items():
+            if put_verified(store, f"{where}/{file}", folder / file)[0] != stated:
                 raise _damaged(f"{folder.name}/{file}")
         put_verified(store, f"{where}/{PAGE}", page)  # last: where it is, the bundle is whole
     return model
@@ -96,7 +96,7 @@ def fetch(
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f".{model.sha256}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # publish takes one writer; who waited finds the bundle there
-        if not folder.is_dir():
+        if not _whole(folder, model.sha256):
             with publish(folder) as new:
                 new.mkdir()
                 for name, content in _verified(store, model):
@@ -104,13 +104,23 @@ def fetch(
     return folder
 
 
+def _whole(folder: Path, identity: str) -> bool:
+    "Whether a bundle of this machine is still what it was when it came."
+    try:
+        page = (folder / PAGE).read_bytes()
+        files = {**_files(page, str(folder)), PAGE: identity}
+        return all(sha256(folder / name) == stated for name, stated in files.items())
+    except (OSError, StoreError):
+        return False
+
+
 def _verified(store: Any, model: Model) -> Iterator[tuple[str, bytes]]:
     "Name and content of each file of a bundle as it lies in the store, found right; its page comes last."
     where = _place(model.name, model.version)
     page = get_bytes(store, f"{where}/{PAGE}")
-    for name, sha256 in {**_files(page, where), PAGE: model.sha256}.items():
+    for name, stated in {**_files(page, where), PAGE: model.sha256}.items():
         content = page if name == PAGE else get_bytes(store, f"{where}/{name}")
-        if hashlib.sha256(content).hexdigest() != sha256:
+        if hashlib.sha256(content).hexdigest() != stated:
             raise _damaged(f"{where}/{name}")
         yield name, content
 

@@ -43,7 +43,6 @@ jobs = sa.Table(
     sa.Column("user_id", sa.ForeignKey(users.c.id), nullable=False),
     # What was asked
     sa.Column("inputs", document, nullable=False),
-    sa.Column("inputs_sha256", sa.String(64), nullable=False),
     sa.Column("idempotency_key", sa.String(128)),
     sa.Column("area", document, nullable=False),  # GeoJSON geometry, WGS 84
     sa.Column("west", sa.Double, nullable=False),

@@ -113,6 +113,10 @@ def used(
     user: User,
 ) -> int:
     "Jobs of a user that count: all but those that failed, and those dismissed before they started."
+    return conn.scalar(counting(user)) or 0
+
+
+def counting(user: User) -> sa.Select[int]:
+    "The question for it."
     idle = sa.and_(jobs.c.status == "dismissed", jobs.c.started.is_(None))
-    query = sa.select(sa.func.count()).where(jobs.c.user_id == user.id, jobs.c.status != "failed", sa.not_(idle))
-    return conn.scalar(query) or 0
+    return sa.select(sa.func.count()).where(jobs.c.user_id == user.id, jobs.c.status != "failed", sa.not_(idle))

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import redis_server
 import service
+import side
 import swift_s3
 from fastapi.testclient import TestClient
 from loopback import free_ports
@@ -219,7 +220,7 @@ def root(client: TestClient, admin: User) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Site:
-    "A service on SQLite that all tests share, in a process of its own, with a finished job; no test leaves one waiting."
+    "A service on SQLite that all tests share, in a process of its own, with a finished job. Leave no job waiting."
 
     live: service.Live
     project: Project
@@ -234,9 +235,11 @@ def site(sqlite_template: Path, shelf: Path, tmp_path_factory: pytest.TempPathFa
     "The API as others meet it, over a socket."
     folder = tmp_path_factory.mktemp("site")
     url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'service.db')}"
-    made, engine = service.project(folder, url, shelf), database.connect(url)
+    engine = database.connect(url)
     user = users.add(engine, "ada", PASSWORD, "admin")
-    job = service.finish(made, engine, asked.job(engine, user))
-    with service.listening() as sock, service.api(made, sock) as live, httpx.Client(base_url=live.url) as client:
-        yield Site(live, made, engine, user, service.signed_in(client, user.name, PASSWORD), job)
+    with side.serve() as other, service.listening() as sock:
+        made = service.project(folder, url, shelf, API_ANSWERS=other.url)
+        job = service.finish(made, engine, asked.job(engine, user))
+        with service.api(made, sock) as live, httpx.Client(base_url=live.url) as client:
+            yield Site(live, made, engine, user, service.signed_in(client, user.name, PASSWORD), job)
     engine.dispose()

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from serving.api import changes
 from serving.api.changes import Changes
-from serving.jobs import jobs
+from serving.jobs import jobs, users
 from serving.jobs.errors import DatabaseUnavailable
 from serving.jobs.jobs import Job
 from serving.jobs.users import User
@@ -103,7 +103,7 @@ def test_two_hundred_readers_cost_one_question_and_leave_the_service_quick(site:
 
 
 async def collect(changes: Changes, job: Job, told: list[Any]) -> None:
-    async for event in changes.follow(job, lambda job: job.status.encode()):
+    async for event in changes.follow(job):
         told.append(event)
 
 
@@ -114,7 +114,7 @@ def test_readers_share_their_questions(engine: Engine, user: User, monkeypatch: 
     monkeypatch.setattr(jobs, "several", lambda engine, ids: asked_for.append(ids) or several(engine, ids))
     mine = [asked.job(engine, user) for _ in range(3)]
     told: list[list[Any]] = [[] for _ in range(30)]
-    feed = Changes(engine)
+    feed = Changes(engine, lambda job: job.status.encode())
 
     async def run() -> None:
         async with anyio.create_task_group() as group:
@@ -128,7 +128,6 @@ def test_readers_share_their_questions(engine: Engine, user: User, monkeypatch: 
     anyio.run(run)
     assert all(events == [b"accepted", b"dismissed"] for events in told)
     assert len(asked_for) < 20 and set(asked_for[0]) == {job.id for job in mine}
-    assert not feed._watched  # nothing is kept of those who have gone
 
 
 def test_silence_is_broken_and_a_database_that_is_away_is_waited_for(
@@ -145,7 +144,7 @@ def test_silence_is_broken_and_a_database_that_is_away_is_waited_for(
 
     monkeypatch.setattr(jobs, "several", sometimes)
     job, told = asked.job(engine, user), []
-    feed = Changes(engine)
+    feed = Changes(engine, lambda job: job.status.encode())
 
     async def run() -> None:
         async with anyio.create_task_group() as group:
@@ -161,7 +160,7 @@ def test_silence_is_broken_and_a_database_that_is_away_is_waited_for(
 
 
 def test_streams_end_with_their_process(engine: Engine, user: User):
-    feed, told = Changes(engine), []
+    feed, told = Changes(engine, lambda job: job.status.encode()), []
     job = asked.job(engine, user)
 
     async def run() -> None:
@@ -181,3 +180,64 @@ def test_there_are_only_so_many_streams(
     monkeypatch.setattr(changes, "READERS", 0)
     answer = client.get(f"/jobs/{asked.job(engine, user).id}/events", headers=tendai)
     assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+
+
+def test_a_status_is_told_from_what_was_heard_and_is_never_old(
+    client: TestClient,
+    tendai: dict[str, str],
+    root: dict[str, str],
+    engine: Engine,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    "Many questions, few queries; changes show within a second, those made here at once; nobody else's job is told."
+    queries: list[str] = []
+    get = jobs.get
+    monkeypatch.setattr(jobs, "get", lambda engine, id, user=None: queries.append(id) or get(engine, id, user))
+    mine, theirs = asked.job(engine, user), asked.job(engine, users.get(engine, "root"))  # type: ignore[arg-type]
+
+    def status(headers: dict[str, str] = tendai, id: str = mine.id) -> Any:
+        return client.get(f"/jobs/{id}", headers=headers).json()["status"]
+
+    assert {status() for _ in range(20)} == {"accepted"} and len(queries) == 1
+    claimed = jobs.claim(engine, "worker", 60)
+    assert claimed and claimed.id == mine.id
+    began = time.monotonic()
+    while status() != "running":
+        assert time.monotonic() - began < changes.FRESH_S + 1
+        time.sleep(0.02)
+    assert client.delete(f"/jobs/{mine.id}", headers=tendai).json()["status"] == "dismissed"
+    assert status() == "dismissed"
+    assert status(root, theirs.id) == "accepted"  # remembered now
+    assert status(tendai, theirs.id) == 404
+
+
+def test_a_status_that_may_be_old_is_asked_for(
+    client: TestClient, tendai: dict[str, str], engine: Engine, user: User, monkeypatch: pytest.MonkeyPatch
+):
+    "While the task hears nothing, the database itself is asked."
+    monkeypatch.setattr(changes, "EVERY_S", 60)
+    monkeypatch.setattr(changes, "FRESH_S", 0.05)
+    job = asked.job(engine, user)
+    assert client.get(f"/jobs/{job.id}", headers=tendai).json()["status"] == "accepted"
+    assert jobs.claim(engine, "worker", 60)
+    time.sleep(0.06)
+    assert client.get(f"/jobs/{job.id}", headers=tendai).json()["status"] == "running"
+
+
+def test_those_whom_nobody_asks_for_are_forgotten(engine: Engine, user: User, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(changes, "EVERY_S", 0.01)
+    monkeypatch.setattr(changes, "WANTED_S", 0.05)
+    monkeypatch.setattr(changes, "MOST", 2)
+    feed = Changes(engine, lambda job: job.id.encode())
+    some = [asked.job(engine, user) for _ in range(3)]
+
+    async def run() -> None:
+        assert [feed.keep(job).told() for job in some] == [job.id.encode() for job in some]
+        assert [feed.known(job.id) is not None for job in some] == [True, True, False]
+        assert feed._task
+        with anyio.fail_after(5):
+            await feed._task
+        assert not feed._watched
+
+    anyio.run(run)

@@ -127,6 +127,18 @@ def test_a_bundle_whose_page_names_other_places_is_refused(store: Any, tmp_path:
         models.fetch(store, Model(NAME, "1", hashlib.sha256(page).hexdigest()), tmp_path / "cache")
 
 
+@pytest.mark.parametrize("damage", ["altered", "gone"])
+def test_a_damaged_cache_is_made_anew(store: Any, first: Path, tmp_path: Path, damage: str):
+    model = models.put(store, first, NAME, "1")
+    folder = models.fetch(store, model, tmp_path / "cache")
+    if damage == "gone":
+        (folder / "trees.bin").unlink()
+    else:
+        (folder / "trees.bin").write_bytes(b"others")
+    assert models.fetch(store, model, tmp_path / "cache") == folder
+    assert bundle_sha256(folder) == model.sha256
+
+
 def test_eight_who_fetch_at_once_read_the_store_once(store: Any, first: Path, tmp_path: Path, monkeypatch):
     model, asked, real = models.put(store, first, NAME, "1"), [], models.get_bytes
     monkeypatch.setattr(models, "get_bytes", lambda store, key: (asked.append(key), real(store, key))[1])

@@ -18,8 +18,7 @@ from obstore.store import S3Store
 from sqlalchemy import Engine
 
 from geocrop.schema import StoreError
-from geocrop.store import bucket
-from geocrop.warp import environment
+from geocrop.store import bucket, gdal_options
 from serving.jobs import database, jobs, users
 from serving.jobs.jobs import Job
 from serving.jobs.results import Results
@@ -102,7 +101,7 @@ def test_gdal_opens_what_was_put_into_s3(engine: Engine, run: Job, made: Path, s
         manifest = results.put(run, made)
         path = results.local_or_vsi(replace(run, result={"files": manifest}), "map.tif")
         assert path.startswith(place.replace("s3://", "/vsis3/"))
-        with rasterio.Env(**environment()), rasterio.open(path) as file:
+        with rasterio.Env(**gdal_options()), rasterio.open(path) as file:
             assert file.read(1).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 

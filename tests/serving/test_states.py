@@ -184,5 +184,5 @@ def machine(engine: Engine, people: list[User]) -> type[RuleBasedStateMachine]:
 def test_every_order_of_events_ends_where_the_model_says(engine: Engine, user: User, admin: User):
     people = [user, users.add(engine, "rudo", "password of rudo", "recruiter"), admin]
     short = engine.dialect.name == "postgresql"
-    how = hypothesis.settings(max_examples=15 if short else 60, stateful_step_count=40, deadline=None)
+    how = hypothesis.settings(max_examples=15 if short else 40, stateful_step_count=40, deadline=None)
     run_state_machine_as_test(machine(engine, people), settings=how)

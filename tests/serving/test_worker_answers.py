@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from pipeline import made
 from pyproj import Transformer
 from starlette.testclient import TestClient
 
@@ -19,8 +20,6 @@ from serving.jobs import models
 from serving.jobs.models import Model
 from serving.worker import outlook
 from serving.worker.answers import create_app
-
-ROOT = Path(__file__).parents[2]
 
 
 def until_ready(client: TestClient) -> None:
@@ -50,7 +49,7 @@ def rows(season: Path) -> np.ndarray:
     "Features of real pixels, some of them missing."
     import pandas as pd
 
-    table = pd.read_parquet(ROOT / "results/features.parquet")
+    table = pd.read_parquet(made("features.parquet"))
     X = table[list(FEATURE_ORDER_V1)].to_numpy(np.float32)[:200]
     X[::7, 3] = np.nan
     X[11] = np.nan
@@ -112,7 +111,7 @@ def test_the_model_says_what_it_takes_and_gives(client: TestClient, model: Model
 
 def test_a_new_champion_answers_after_a_while(client: TestClient, places: Store, model: Model):
     where = bucket(places.models)
-    new = models.put(where, ROOT / "results/model", model.name, "2")
+    new = models.put(where, made("model"), model.name, "2")
     models.point(where, new)
     try:
         end = time.monotonic() + 30
@@ -158,7 +157,7 @@ def test_a_place_without_scenes_is_refused(client: TestClient):
 
 def test_a_curve_has_the_clear_days_of_the_map(client: TestClient):
     "Of a dozen pixels, on the map that the pipeline made."
-    with rasterio.open(ROOT / "results/map.tif") as tif:
+    with rasterio.open(made("map.tif")) as tif:
         back = Transformer.from_crs(tif.crs, 4326, always_xy=True)
         days = tif.read(4)
         for row, col in [(40, 40), (250, 260), (300, 111), (470, 33)]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pipeline import made
 from runners import FILES, LIMITS, Watched, during, left, until
 from sqlalchemy import Engine
 
@@ -18,8 +19,6 @@ from geocrop.store import bucket
 from serving.jobs import jobs, models, workers
 from serving.jobs.models import Model
 from serving.jobs.users import User
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_a_job_is_published_with_its_files_its_numbers_and_its_log(
@@ -60,7 +59,7 @@ def test_a_new_champion_maps_new_jobs_and_the_old_one_those_that_were_asked_of_i
     engine: Engine, places: Store, work: Callable, ask: Callable, model: Model, ready: Watched, tmp_path: Path
 ):
     old = ask()
-    where, folder = bucket(places.models), shutil.copytree(ROOT / "results/model", tmp_path / "new")
+    where, folder = bucket(places.models), shutil.copytree(made("model"), tmp_path / "new")
     new = models.put(where, folder, "zimbabwe_embedded", "2")
     models.point(where, new)
     try:

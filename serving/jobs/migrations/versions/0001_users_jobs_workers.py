@@ -25,7 +25,6 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), nullable=False),
         sa.Column("user_id", sa.Integer, nullable=False),
         sa.Column("inputs", sa.JSON, nullable=False),
-        sa.Column("inputs_sha256", sa.String(64), nullable=False),
         sa.Column("idempotency_key", sa.String(128)),
         sa.Column("area", sa.JSON, nullable=False),
         sa.Column("west", sa.Double, nullable=False),
