@@ -6,15 +6,16 @@ import type { Problem } from './types'
 /** What the service refused, and what to do about it. */
 export class ApiError extends Error {
   readonly status: number
+  /** What was found and what was expected; empty where the message says it all. */
+  readonly detail: string
   readonly remedy: string
   readonly retryAfterS: number | null
 
-  constructor(status: number, problem: Problem, retryAfterS: number | null) {
-    const remedy = problem.remedy || strings.errors.remedy(status)
-    const detail = problem.detail || problem.title || strings.errors.unknown(status)
-    super(detail.endsWith(remedy) ? detail.slice(0, -remedy.length).trim() : detail) // each is shown by itself
+  constructor(status: number, { title, detail = '', remedy }: Problem, retryAfterS: number | null) {
+    super(title || strings.errors.unknown(status))
     this.status = status
-    this.remedy = remedy
+    this.remedy = remedy || strings.errors.remedy(status)
+    this.detail = detail.endsWith(this.remedy) ? detail.slice(0, -this.remedy.length).trim() : detail
     this.retryAfterS = retryAfterS
   }
 
@@ -91,7 +92,8 @@ export function pathOf(href: string): string {
 }
 
 /** What to say of anything that was thrown. */
-export function told(error: unknown): Pick<ApiError, 'status' | 'message' | 'remedy' | 'retryAfterS'> {
+export function told(error: unknown): Pick<ApiError, 'status' | 'message' | 'detail' | 'remedy' | 'retryAfterS'> {
   if (error instanceof ApiError) return error
-  return { status: 0, message: strings.errors.broken, remedy: strings.errors.brokenRemedy, retryAfterS: null }
+  const { broken, brokenRemedy } = strings.errors
+  return { status: 0, message: broken, detail: '', remedy: brokenRemedy, retryAfterS: null }
 }

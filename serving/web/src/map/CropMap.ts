@@ -178,7 +178,7 @@ export class CropMap {
     const view = this.#map.getView()
     const inSight = view.calculateExtent()
     const area = extentOf(bbox)
-    const tiny = getWidth(area) < getWidth(inSight) / 20
+    const tiny = getWidth(area) < getWidth(inSight) / 40
     if (tiny || !containsExtent(inSight, area)) this.fit(bbox)
   }
 

@@ -55,9 +55,13 @@ function Card({ name, service }: { name: string; service: Service }) {
       </p>
       <p className="muted">{known?.is}</p>
       <p className="small">
-        {service.alive !== undefined && say.alive(service.alive)}
-        {service.ms !== undefined && say.answered(service.ms)}
-        {service.since && say.since(when(service.since))}
+        {[
+          service.alive !== undefined && say.alive(service.alive),
+          service.ms !== undefined && say.answered(service.ms),
+          service.since && say.since(when(service.since)),
+        ]
+          .filter(Boolean)
+          .join(' · ')}
       </p>
     </li>
   )

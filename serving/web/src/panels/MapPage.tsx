@@ -1,4 +1,4 @@
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 import { type ServiceFacts, serviceFacts } from '../api/service'
 import type { Mode, Position } from '../api/types'
 import { useJob } from '../api/useJob'
@@ -6,7 +6,7 @@ import { useResource } from '../api/useResource'
 import { results as fetchResults } from '../api/calls'
 import { session } from '../api/session'
 import { draft, edit, editCircle, editPolygon } from '../draft'
-import { parse } from '../map/area'
+import { bboxOf, parse } from '../map/area'
 import type { CropMap } from '../map/CropMap'
 import type { Drawn, Shape } from '../map/draw'
 import { MapView } from '../map/MapView'
@@ -70,6 +70,11 @@ function Workspace({ service, jobId }: { service: ServiceFacts; jobId: string | 
   const parsed = parse(entered, limits)
   const rings = jobId ? (job?.area.coordinates ?? null) : (parsed.area?.rings ?? null)
   const prediction = results.data && { url: results.data.tiles[look.mode], bbox: results.data.bbox }
+
+  const arrived = results.data && rings
+  useEffect(() => {
+    if (arrived) map?.fit(bboxOf(arrived)) // what was waited for is looked at
+  }, [map, arrived !== null])
 
   function onDrawn(drawn: Drawn) {
     setDrawing(null)

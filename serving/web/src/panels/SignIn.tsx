@@ -6,13 +6,18 @@ import { useStore } from '../store'
 import { strings } from '../strings'
 import { ErrorNote, Note } from '../ui/Notes'
 
+let lastName = session.get()?.name ?? ''
+
 export function SignIn() {
   const why = useStore(asking)
   const dialog = useRef<HTMLDialogElement>(null)
 
   useEffect(() => {
     if (why === 'no') dialog.current?.close()
-    else if (!dialog.current?.open) dialog.current?.showModal()
+    else if (!dialog.current?.open) {
+      dialog.current?.showModal()
+      dialog.current?.querySelector<HTMLInputElement>(lastName ? '[name=password]' : '[name=name]')?.focus()
+    }
   }, [why])
 
   return (
@@ -21,8 +26,6 @@ export function SignIn() {
     </dialog>
   )
 }
-
-let lastName = session.get()?.name ?? ''
 
 function Form({ expired }: { expired: boolean }) {
   const { account, close } = strings
@@ -57,12 +60,11 @@ function Form({ expired }: { expired: boolean }) {
           spellCheck={false}
           defaultValue={lastName}
           required
-          autoFocus={!lastName}
         />
       </label>
       <label className="field">
         <span>{account.password}</span>
-        <input name="password" type="password" autoComplete="current-password" required autoFocus={!!lastName} />
+        <input name="password" type="password" autoComplete="current-password" required />
       </label>
       {wrong ? <Note tone="error">{account.wrong}</Note> : <ErrorNote error={error} />}
       <div className="row">

@@ -24,11 +24,12 @@ interface ErrorProps {
 /** What went wrong and what to do. */
 export function ErrorNote({ error, onRetry, away }: ErrorProps) {
   if (!error || error instanceof SignInCancelled) return null
-  const { status, message, remedy, retryAfterS } = told(error)
+  const { status, message, detail, remedy, retryAfterS } = told(error)
   const passing = away !== undefined && status === 503
   return (
     <Note tone={passing ? 'info' : 'error'}>
       <p className={passing ? undefined : 'note-title'}>{passing ? away : message}</p>
+      {!passing && detail && <p>{detail}</p>}
       {!passing && <p>{remedy}</p>}
       {retryAfterS !== null && onRetry && <Countdown seconds={retryAfterS} />}
       {onRetry && (
