@@ -49,8 +49,8 @@ class Program:
     def _start(self) -> None:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*GUARD, str(os.getpid()), *self.command], env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                pass_fds=self.fds, start_new_session=True,
+                [*GUARD, str(os.getpid()), *self.command],
+                env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=self.fds, start_new_session=True,
             )  # fmt: skip
         self.starts += 1
 
