@@ -50,8 +50,13 @@ class Program:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 [*GUARD, str(os.getpid()), *self.command],
-                env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=self.fds, start_new_session=True,
-            )  # fmt: skip
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                pass_fds=self.fds,
+                start_new_session=True,
+            )
         self.starts += 1
 
     def _keep(self) -> None:
