@@ -99,7 +99,7 @@ def test_a_full_disk_is_said_and_the_worker_lives(
             patch.setattr("tempfile.tempdir", str(small))
             assert worker.run_next()
         job = jobs.get(engine, job.id)
-        assert job.status == "failed" and job.error and "0.00 GB free on the disk" in job.error["found"]
+        assert job.status == "failed" and job.error and "MB free on the disk" in job.error["found"]
         assert [path.name for path in small.iterdir()] == ["ballast"]
         assert worker.run_next() and ready.pid == pid
         assert jobs.get(engine, fine.id).status == "successful"
