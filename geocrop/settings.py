@@ -225,6 +225,8 @@ class Api:
     port: int = 8000
     secret: str = ""  # Key of the tokens, 32 bytes or more; empty: made and kept where embedded, refused elsewhere
     answers: str = "http://127.0.0.1:8001"  # The worker's side that answers at once: quotes, curves, rows of features
+    basemap: str = ""  # Tiles behind the map, https://HOST/{z}/{x}/{y}.png; empty: none, and no other host is asked
+    credit: str = ""  # Whose tiles these are; it stands on the map
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,7 @@ SETTINGS: dict[str, type] = {
     "catalogue": Catalogue, "labels": Labels, "mlflow": MLflow, "store": Store, "country": Country,
     "database": Database, "redis": Redis, "api": Api, "jobs": Jobs,
 }  # fmt: skip
-NAMES = ("collections", "experiment", "host", "secret")  # keys of settings.ini that hold names; all others hold places
+NAMES = ("collections", "credit", "experiment", "host", "secret")  # keys that hold names; all others hold places
 
 # %% ../nbs/01_settings.ipynb #e4ab9708
 Section = TypeVar("Section")
