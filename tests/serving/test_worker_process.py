@@ -112,7 +112,9 @@ def test_redis_calls_and_is_not_missed_while_it_is_away(sqlite_url: str, model: 
         stack.enter_context(started(sqlite_url, tmp_path / "log", **seldom))
         client = Redis.from_url(url)
         until(lambda: rq.Worker.count(connection=client) == 1, 60)
+        queue.queue(url).enqueue_call("os.mkdir", args=(str(tmp_path / "intruder"),))
         assert done(30, call=url)
+        assert not (tmp_path / "intruder").exists()
         assert not done(1.5)  # it waits to be called
         assert done(30, call=url)
         server.close()
