@@ -45,7 +45,7 @@ def create_app(
         redoc_url=None,
         separate_input_output_schemas=False,
     )
-    app.state.service, app.state.pages, app.state.health = here, Pages(), Health(here)
+    app.state.service, app.state.pages, app.state.health = here, Pages(basemap=here.api.basemap), Health(here)
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app, ROUTERS)

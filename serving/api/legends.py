@@ -10,6 +10,8 @@ from starlette.responses import Response
 from geocrop.schema import geometry
 
 from . import palette
+from .errors import NotFound
+from .problems import documented
 from .replies import Json
 from .service import Here, Service
 from .shapes import LEAST_RADIUS_M, ClassRow
@@ -56,8 +58,23 @@ def limits(here: Here) -> Response:
         "seasons": here.seasons(), "baselines": here.shelf.years(),
         "radius_m": {"min": LEAST_RADIUS_M, "max": most_m}, "area_ha_max": round(math.pi * most_m**2 / 10_000),
         "centre": [round((west + east) / 2, 6), round((south + north) / 2, 6)], "bbox": [west, south, east, north],
+        "boundary": "/boundary" if here.bounds.country else None,
+        "basemap": {"tiles": here.api.basemap, "credit": here.api.credit} if here.api.basemap else None,
     }  # fmt: skip
     return Json(page, headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/boundary", responses=documented(404), summary="The country that is mapped")
+def boundary(here: Here) -> Response:
+    "Its outline, a GeoJSON Polygon or MultiPolygon."
+    if here.bounds.country is None:
+        raise NotFound(
+            "Boundary",
+            found="none",
+            expected="an outline in [country] boundary of settings.ini",
+            remedy="Maps are bounded by the scenes of the catalogue alone.",
+        )
+    return Json(here.bounds.country, headers=HOUR, media_type="application/geo+json")
 
 
 def home_bbox(here: Service) -> tuple[float, float, float, float]:

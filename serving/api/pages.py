@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
@@ -24,24 +25,27 @@ from .replies import Json, not_modified
 router = APIRouter(tags=["page"])
 DIST = Path(serving.__file__).parent / "web" / "dist"
 INDEX = "index.html"
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "img-src 'self' data: blob:",  # tiles that were fetched with a token
-        "style-src 'self' 'unsafe-inline'",  # OpenLayers sets styles
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
-)
-SECURE = {
-    "Content-Security-Policy": POLICY,
-    "Permissions-Policy": "camera=(), microphone=()",
-    "X-Frame-Options": "DENY",
-}
+SECURE = {"Permissions-Policy": "camera=(), microphone=()", "X-Frame-Options": "DENY"}
 FOREVER, ANEW = "public, max-age=31536000, immutable", "no-cache"
 PACKED = ("text/", "application/javascript", "application/json", "image/svg")
+
+
+def policy(
+    basemap: str,  # Template of the tiles behind the map, empty where there are none
+) -> str:
+    "What the page may load: ours, and pictures of the one host that whoever runs the service has named."
+    tiles = urlsplit(basemap)
+    return "; ".join(
+        (
+            "default-src 'self'",
+            # data, blob: tiles that were fetched with a token
+            "img-src 'self' data: blob:" + (f" {tiles.scheme}://{tiles.netloc}" if basemap else ""),
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,12 @@ class Asset:
 class Pages:
     "The built page, as it was when the process started. A name is looked up, never joined to a path."
 
-    def __init__(self, folder: Path = DIST):
+    def __init__(
+        self,
+        folder: Path = DIST,
+        basemap: str = "",  # As in `policy`
+    ):
+        self.secure = SECURE | {"Content-Security-Policy": policy(basemap)}
         files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
         self.assets = {
             path.relative_to(folder).as_posix(): Asset(
@@ -90,7 +99,7 @@ class Pages:
                 remedy="The API is there without it, see /openapi.json." if not self.assets else "Begin at /.",
             )
         unchanging = name.startswith("assets/")  # their names hold a hash
-        headers = SECURE | {
+        headers = self.secure | {
             "ETag": asset.etag,
             "Cache-Control": FOREVER if unchanging else ANEW,
             "Vary": "Accept-Encoding",

@@ -14,6 +14,7 @@ import asked
 import jwt
 import service
 from loopback import answer, free_ports
+from service import Project
 from sqlalchemy import Engine
 
 from serving.jobs import database, users
@@ -36,17 +37,17 @@ class Stack:
 
     url: str
     engine: Engine
-    folder: Path
-    environment: dict[str, str]
+    project: Project
     people: dict[str, User] = field(default_factory=dict)
     finished: Job | None = None  # A job of ada's, with the map of the pipeline
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, part: str) -> None:
         "Bring a part; wait for one that is to answer."
-        with (self.folder / f"{part}.log").open("ab") as log:
+        folder, environment = self.project.folder, os.environ | self.project.environment | {"PYTHONPATH": str(ROOT)}
+        with (folder / f"{part}.log").open("ab") as log:
             self._running[part] = subprocess.Popen(
-                [sys.executable, *COMMANDS[part]], cwd=self.folder, env=self.environment, stdout=log, stderr=log
+                [sys.executable, *COMMANDS[part]], cwd=folder, env=environment, stdout=log, stderr=log
             )
         if part in READY:
             self.answers(READY[part])
@@ -67,7 +68,7 @@ class Stack:
                 return
             except OSError as error:
                 if time.monotonic() > end:
-                    error.add_note((self.folder / "api.log").read_text()[-3000:])
+                    error.add_note((self.project.folder / "api.log").read_text()[-3000:])
                     raise
                 time.sleep(0.05)
 
@@ -75,7 +76,7 @@ class Stack:
         "A token of a user that was good until an hour ago."
         now = int(time.time())
         claims = {"sub": name, "aud": "geocrop", "iat": now - 7200, "exp": now - 3600}
-        return jwt.encode(claims, self.environment["GEOCROP_API_SECRET"], "HS256")
+        return jwt.encode(claims, self.project.environment["GEOCROP_API_SECRET"], "HS256")
 
 
 @contextlib.contextmanager
@@ -94,9 +95,7 @@ def stack(
         API_SECRET=secrets.token_hex(32), CATALOGUE_HREF=str(ROOT / "data/season/catalog.json"),
         JOBS_HEARTBEAT_S="1", JOBS_LEASE_S="10", JOBS_RECONCILE_S="1",
     )  # fmt: skip
-    running = Stack(
-        f"http://127.0.0.1:{here}", engine, folder, os.environ | made.environment | {"PYTHONPATH": str(ROOT)}
-    )
+    running = Stack(f"http://127.0.0.1:{here}", engine, made)
     for name, password in passwords.items():
         running.people[name] = users.add(engine, name, password, "admin" if name == "ada" else "recruiter")
     running.finished = service.finish(made, engine, asked.job(engine, running.people["ada"]))

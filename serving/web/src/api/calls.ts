@@ -25,6 +25,7 @@ export const limits = (signal: Signal) => ask<Limits>('/limits', { open: true, s
 export const legend = (signal: Signal) => ask<Legend>('/legend', { open: true, signal })
 export const baselines = async (signal: Signal) =>
   (await ask<{ baselines: Baseline[] }>('/baselines', { open: true, signal })).baselines
+export const boundary = (href: string) => ask<object>(pathOf(href), { open: true })
 export const system = (signal: Signal) => ask<System>('/system', { open: true, signal })
 export const me = (signal: Signal) => ask<Me>('/auth/me', { signal })
 

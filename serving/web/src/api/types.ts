@@ -33,8 +33,10 @@ export interface Limits {
   product: string
   version: string
   embedded: boolean
-  basemap?: { url: string; attribution: string } | null
-  boundary?: object | null
+  /** Where the outline of the country is, if it is known. */
+  boundary: string | null
+  /** Tiles behind the map, if whoever runs the service has named some. */
+  basemap: { tiles: string; credit: string } | null
 }
 
 export interface Baseline {

@@ -6,7 +6,7 @@ import Graticule from 'ol/layer/Graticule'
 import TileLayer from 'ol/layer/Tile'
 import VectorLayer from 'ol/layer/Vector'
 import OlMap from 'ol/Map'
-import { ScaleLine, Zoom } from 'ol/control'
+import { Attribution, ScaleLine, Zoom } from 'ol/control'
 import { containsExtent, getWidth } from 'ol/extent'
 import { unByKey } from 'ol/Observable'
 import { fromLonLat, getPointResolution } from 'ol/proj'
@@ -55,9 +55,10 @@ export class CropMap {
       controls: [
         new Zoom({ zoomInTipLabel: strings.map.zoomIn, zoomOutTipLabel: strings.map.zoomOut }),
         new ScaleLine({ minWidth: 90 }),
+        ...(limits.basemap ? [new Attribution({ collapsible: false })] : []),
       ],
       layers: [
-        ...(limits.basemap ? [basemap(limits.basemap.url)] : []),
+        ...(limits.basemap ? [basemap(limits.basemap)] : []),
         this.#baseline,
         this.#prediction,
         this.#boundary,
@@ -67,11 +68,7 @@ export class CropMap {
       ],
       view: lastView ?? new View({ center: fromLonLat(limits.centre), zoom: 13, minZoom: 3, maxZoom: 19 }),
     })
-    if (limits.boundary) {
-      const features = new GeoJSON({ featureProjection: 'EPSG:3857' }).readFeatures(limits.boundary)
-      this.#boundary.getSource()?.addFeatures(features)
-    }
-    this.#footprint.getSource()?.addFeature(new Feature(fromExtent(extentOf(limits.bbox))))
+    if (!limits.boundary) this.#footprint.getSource()?.addFeature(new Feature(fromExtent(extentOf(limits.bbox))))
     this.#prediction.on('prerender', (event) => this.#clip(event))
     this.#prediction.on('postrender', ({ context }) => (context as CanvasRenderingContext2D).restore())
     this.#map.once('rendercomplete', () => this.#addGraticule()) // after the tiles: they are what one waits for
@@ -166,6 +163,11 @@ export class CropMap {
     context.clip()
   }
 
+  showBoundary(outline: object): void {
+    const features = new GeoJSON({ featureProjection: 'EPSG:3857' }).readFeatures(outline)
+    this.#boundary.getSource()?.addFeatures(features)
+  }
+
   showArea(rings: Position[][] | null): void {
     const source = this.#area.getSource()
     source?.clear()
@@ -214,7 +216,9 @@ export class CropMap {
   }
 }
 
-const basemap = (url: string) => new TileLayer({ className: 'layer-basemap', source: new XYZ({ url }) })
+function basemap({ tiles, credit }: NonNullable<Limits['basemap']>): TileLayer {
+  return new TileLayer({ className: 'layer-basemap', source: new XYZ({ url: tiles, attributions: credit }) })
+}
 
 function graticule(showLabels: boolean): Graticule {
   return new Graticule({

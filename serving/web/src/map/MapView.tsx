@@ -1,4 +1,5 @@
 import { type KeyboardEvent, useEffect, useEffectEvent, useLayoutEffect, useRef, useState } from 'react'
+import { boundary } from '../api/calls'
 import { connection } from '../api/connection'
 import type { Limits, Position } from '../api/types'
 import { useStore } from '../store'
@@ -54,6 +55,9 @@ export function MapView(props: Props) {
   }, [limits])
 
   useEffect(() => map?.showBaseline(baseline), [map, baseline?.url])
+  useEffect(() => {
+    if (map && limits.boundary) boundary(limits.boundary).then((outline) => map.showBoundary(outline), console.warn)
+  }, [map, limits])
   useEffect(() => map?.cover(covered), [map, covered])
   useEffect(() => map?.setOpacity(opacity), [map, opacity])
   useEffect(() => map?.showPrediction(prediction), [map, prediction?.url])
