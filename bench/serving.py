@@ -77,7 +77,8 @@ def wrk(
 ) -> dict[str, float]:  # What told.lua prints
     "Put a server under load. RuntimeError where a request failed."
     command = ["wrk", "-t", "1", "-c", f"{connections}", "-d", f"{max(1, round(seconds))}s", "--timeout", "20s"]
-    command += ["-H", f"Authorization: {token}", "-s", str(WRK / script), url, "--", *words]
+    command += ["-H", f"Authorization: {token}"] if token else []
+    command += ["-s", str(WRK / script), url, "--", *words]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     if found["refused"] or found["broken"] or not found["requests"]:
         raise RuntimeError(f"{url} {script}: requests failed: {found}")
@@ -110,7 +111,8 @@ class Bench:
         "Somebody under load; the time of a run is that of a request."
 
         def run() -> float:
-            found = wrk(url, script, *words(), seconds=self.seconds, token=self.token)
+            token = self.token if script == "get.lua" else ""
+            found = wrk(url, script, *words(), seconds=self.seconds, token=token)
             self.found.setdefault(name, []).append(found)
             return found["seconds"] / found["requests"]
 
@@ -167,11 +169,13 @@ def status(bench: Bench) -> tuple[Times, list[Bar]]:
 
 def submit(bench: Bench) -> tuple[Times, list[Bar]]:
     "A job is accepted."
-    print(f"\n## Submission, {CONNECTIONS} connections, a new key each\n")
+    print(f"\n## Submission, {CONNECTIONS} connections, as many users, a new key each\n")
+    newcomers = [bench.service.newcomer("admin") for _ in range(CONNECTIONS)]
+    tokens = [client.http.headers["Authorization"] for client in newcomers]
 
     def words() -> list[str]:
         _forget(bench.service)
-        return [uuid.uuid4().hex, json.dumps(SMALL)]
+        return [uuid.uuid4().hex, json.dumps(SMALL), *tokens]
 
     does = "token, area and season checked, key, limits, row, call"
     with bench.bare("submit") as url:
@@ -222,7 +226,7 @@ def infer(bench: Bench) -> tuple[Times, list[Bar]]:
     until(ready, 120, "the side that answers is not ready")
     does = "token, then the champion in a process of its own, on the other core"
     url = f"{bench.service.url}/v2/models/geocrop/infer"
-    ours = bench.contender("infer", does, url, "post.lua", lambda: ["0", body])
+    ours = bench.contender("infer", does, url, "post.lua", lambda: ["0", body, bench.token])
     times = interleave([ours], bench.rounds)
     bench.told([ours], times)
     answers.stop()

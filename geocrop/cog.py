@@ -288,8 +288,8 @@ def _check_room(path: Path, size: int) -> None:
     if free < ROOM * size:
         raise ProductError(
             path.name,
-            found=f"{free / 1e9:.2f} GB free on the disk",
-            expected=f"{ROOM * size / 1e9:.2f} GB, {ROOM} bytes for each of {size / 1e9:.2f} GB of pixels",
+            found=f"{free / 1e6:,.1f} MB free on the disk",
+            expected=f"{ROOM * size / 1e6:,.1f} MB, {ROOM} bytes for each of {size / 1e6:,.1f} MB of pixels",
             remedy="Free some, write elsewhere, or map a smaller area.",
         )
 

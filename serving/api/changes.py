@@ -22,7 +22,7 @@ from .errors import Busy
 
 log = logging.getLogger(__name__)
 EVERY_S = 0.5
-FRESH_S = 1.0  # what was heard longer ago is not told: the database is asked, and says so itself if it is away
+FRESH_S = 2.0  # what was heard longer ago is not told: the database is asked. Twice a busy turn, or all ask at once
 WANTED_S = 5.0  # how long a job is asked for after somebody wanted its status
 MOST = 1000  # jobs at once
 SILENCE_S = 15.0  # after which a reader is told that there is nothing new

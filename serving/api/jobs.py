@@ -33,7 +33,7 @@ OwnJob = Annotated[Job, Depends(own_job)]
 
 @router.get("/jobs/{id}", response_model=StatusInfo, responses=documented(401, 404, 503), summary="Status of a job")
 async def status(here: Here, user: SignedIn, id: JobId) -> Response:
-    "Where a job stands, or stood at most a second ago."
+    "Where a job stands, or stood at most two seconds ago, mostly half a one."
     known = here.changes.known(id)
     if known is None or not (user.admin or user.id == known.job.user_id):
         known = here.changes.keep(await run_in_threadpool(jobs.get, here.engine, id, user))

@@ -418,7 +418,7 @@ def publish(
     result: Mapping[str, Any],  # JSON; {"files": manifest of Results.put, ...}
 ) -> bool:  # False: dismissed or taken over; nothing was published
     "The job has succeeded, and these are its results: verified, in the store."
-    return _end(engine, job, worker, "successful", result=dict(result), progress=100)
+    return _end(engine, job, worker, "successful", result=dict(result), progress=100, message="")
 
 
 def fail(

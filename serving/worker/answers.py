@@ -96,12 +96,12 @@ class Answers:
 
     def _look(self) -> None:
         now = models.champion(bucket(self.store), self.name)
-        if self.champion is not None and self.champion.model == now and self.first_pace is not None:
-            return
-        with compiling_once():
-            self.champion = Champion(now, self._loaded.get(self.store, now))
+        if self.champion is None or self.champion.model != now:
+            with compiling_once():
+                self.champion = Champion(now, self._loaded.get(self.store, now))
             log.info("champion: %s %s", now.name, now.version)
-            if self.first_pace is None:
+        elif self.first_pace is None:  # not at once: workers have something to compile, too
+            with compiling_once():
                 self.first_pace = outlook.first_pace(self.champion.ready)
 
     def _known(self) -> Champion:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 SIMULATED = "geocrop-season"  # id of the embedded catalogue
 ADMIN = "admin"
 EVERYWHERE = ("0.0.0.0", "")  # all addresses of the machine
+REFUSED = 2  # status of a process that was asked something impossible
 BACK_OFF_S = (1.0, 30.0)  # before a process that died is started again: at first, at most
 STEADY_S = 60.0  # one that lived so long has been well
 LOOK_S = 0.5  # between two looks at the processes
@@ -122,6 +123,7 @@ class Part:
     patient: bool = False  # It is waited for at the end: it may have a job in hand
     once: bool = False  # It has something to do, and ends
     running: subprocess.Popen[bytes] | None = None
+    status: int | None = None  # With which it ended last
     told: bool = False  # Whether it has been asked to end
     born: float = 0.0
     next_birth: float = 0.0
@@ -141,7 +143,7 @@ class Part:
     def look(self, now: float) -> None:
         "Start it again some time after it has ended."
         if self.running is not None and (status := self.running.poll()) is not None:
-            self.running = None
+            self.running, self.status = None, status
             if self.once and status == 0:
                 self.next_birth = float("inf")
                 return
@@ -220,6 +222,13 @@ def _answers(url: str, bell: Bell, every: Sequence[Part]) -> bool:
     with httpx.Client(trust_env=False, timeout=5.0) as client:
         while not bell.stopping and time.monotonic() < end:
             _look(every)
+            if refused := [part.name for part in every if part.status == REFUSED]:
+                raise SettingsError(
+                    f"Service, {refused[0]}",
+                    found="an end at once",
+                    expected="a start",
+                    remedy="What it said is above.",
+                )
             try:
                 if client.get(f"{url}/healthz").is_success:
                     return True

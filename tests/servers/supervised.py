@@ -49,9 +49,14 @@ class Program:
     def _start(self) -> None:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*GUARD, str(os.getpid()), *self.command], env=self.env, pass_fds=self.fds, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            )  # fmt: skip
+                [*GUARD, str(os.getpid()), *self.command],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                pass_fds=self.fds,
+                start_new_session=True,
+            )
         self.starts += 1
 
     def _keep(self) -> None:

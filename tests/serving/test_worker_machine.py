@@ -13,13 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runners import LIMITS, WHOLE, Watched, left, until
+from runners import FILES, LIMITS, WHOLE, Watched, left, until
 from sqlalchemy import Engine
 
 from geocrop.settings import Store
 from serving.jobs import jobs
 from serving.jobs.models import Model
+from serving.worker.bell import Bell
 from serving.worker.leash import Leash
+from serving.worker.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,7 +101,7 @@ def test_a_full_disk_is_said_and_the_worker_lives(
             patch.setattr("tempfile.tempdir", str(small))
             assert worker.run_next()
         job = jobs.get(engine, job.id)
-        assert job.status == "failed" and job.error and "0.00 GB free on the disk" in job.error["found"]
+        assert job.status == "failed" and job.error and "MB free on the disk" in job.error["found"]
         assert [path.name for path in small.iterdir()] == ["ballast"]
         assert worker.run_next() and ready.pid == pid
         assert jobs.get(engine, fine.id).status == "successful"
@@ -121,6 +123,19 @@ def test_a_store_that_does_not_write_is_tried_again(
     assert jobs.get(engine, job.id).status == "successful"
 
 
+def test_results_may_lie_in_a_bucket(engine: Engine, places: Store, ask: Callable, s3_url: str):
+    leash, job = Leash(), ask()
+    try:
+        worker = Worker(engine, replace(places, results=s3_url), LIMITS, bell=Bell(), leash=leash)
+        assert worker.run_next()
+    finally:
+        leash.kill()
+        leash.close()
+    done = jobs.get(engine, job.id)
+    assert done.status == "successful" and done.result and set(done.result["files"]) == FILES
+    assert worker.results.read(done, "map.stats.json") and worker.results.log(done, 1)
+
+
 def test_the_supervising_process_imports_no_science():
     code = "import sys, serving.worker.worker, serving.worker.wake, json; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -132,7 +147,9 @@ def test_a_runner_ends_with_its_worker(model: Model):
     "Even one that is killed, and has no time to say goodbye."
     code = """if True:
         import sys, time
-        from serving.worker.leash import Leash
+        from serving.worker.bell import Bell
+from serving.worker.leash import Leash
+from serving.worker.worker import Worker
         leash = Leash()
         leash.ready()
         print(leash.pid, flush=True)
