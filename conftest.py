@@ -11,7 +11,7 @@ os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: tests ha
 
 # Tests read the committed settings, whatever the caller's shell overrides.
 for _name in [name for name in os.environ if name.startswith("GEOCROP_")]:
-    if _name not in ("GEOCROP_SHARED", "GEOCROP_REQUIRE_ALL"):
+    if _name not in ("GEOCROP_SHARED", "GEOCROP_REQUIRE_ALL", "GEOCROP_SCREENSHOTS"):
         del os.environ[_name]
 
 ROOT = Path(__file__).parent

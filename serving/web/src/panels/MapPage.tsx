@@ -71,6 +71,12 @@ function Workspace({ service, jobId }: { service: ServiceFacts; jobId: string | 
   const rings = jobId ? (job?.area.coordinates ?? null) : (parsed.area?.rings ?? null)
   const prediction = results.data && { url: results.data.tiles[look.mode], bbox: results.data.bbox }
 
+  useEffect(() => {
+    if (!drawing) return
+    const onKey = ({ key }: KeyboardEvent) => key === 'Escape' && setDrawing(null)
+    addEventListener('keydown', onKey)
+    return () => removeEventListener('keydown', onKey)
+  }, [drawing])
   const arrived = results.data && rings
   useEffect(() => {
     if (arrived) map?.fit(bboxOf(arrived)) // what was waited for is looked at
