@@ -16,6 +16,7 @@ import service
 from loopback import answer, free_ports
 from service import Project
 from sqlalchemy import Engine
+from supervised import GUARD
 
 from serving.jobs import database, users
 from serving.jobs.jobs import Job
@@ -47,7 +48,11 @@ class Stack:
         folder, environment = self.project.folder, os.environ | self.project.environment | {"PYTHONPATH": str(ROOT)}
         with (folder / f"{part}.log").open("ab") as log:
             self._running[part] = subprocess.Popen(
-                [sys.executable, *COMMANDS[part]], cwd=folder, env=environment, stdout=log, stderr=log
+                [*GUARD, str(os.getpid()), sys.executable, *COMMANDS[part]],
+                cwd=folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
         if part in READY:
             self.answers(READY[part])
