@@ -10,6 +10,7 @@ from typing import Any
 import obstore
 import pytest
 import rush
+from pipeline import made
 
 from geocrop.bundle import bundle_sha256, write_bundle
 from geocrop.schema import StoreError
@@ -52,8 +53,8 @@ def test_a_bundle_is_published_pointed_to_and_fetched(store: Any, first: Path, s
     assert bundle_sha256(models.fetch(store, model, cache)) == model.sha256  # an old job finishes on its own
 
 
-def test_the_bundle_of_the_embedded_season_makes_the_way(store: Any, root: Path, tmp_path: Path):
-    model = models.put(store, root / "results/model", NAME, "1")
+def test_the_bundle_of_the_embedded_season_makes_the_way(store: Any, tmp_path: Path):
+    model = models.put(store, made("model"), NAME, "1")
     models.point(store, model)
     assert bundle_sha256(models.fetch(store, models.champion(store, NAME), tmp_path / "cache")) == model.sha256
 

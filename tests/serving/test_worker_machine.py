@@ -146,10 +146,8 @@ def test_the_supervising_process_imports_no_science():
 def test_a_runner_ends_with_its_worker(model: Model):
     "Even one that is killed, and has no time to say goodbye."
     code = """if True:
-        import sys, time
-        from serving.worker.bell import Bell
-from serving.worker.leash import Leash
-from serving.worker.worker import Worker
+        import time
+        from serving.worker.leash import Leash
         leash = Leash()
         leash.ready()
         print(leash.pid, flush=True)

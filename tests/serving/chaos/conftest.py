@@ -6,6 +6,7 @@
 import contextlib
 import os
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory, season: Path) -> Path:
 @pytest.fixture(scope="session", params=["embedded", "stack"])
 def ground(request: pytest.FixtureRequest, bundle: Path, catalogue: Path, servers_folder: Path) -> Iterator[Ground]:
     "SQLite, folders, and workers that look for themselves; or PostgreSQL with PostGIS, S3 and Redis."
-    folder = servers_folder / request.param
+    folder = servers_folder / f"{request.param}-{uuid.uuid4().hex[:8]}"  # one of them may come twice in a session
     folder.mkdir()
     if request.param == "embedded":
         yield Ground(folder, catalogue, bundle)
