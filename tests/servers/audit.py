@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from serving.jobs import database
+
 FINAL = "('successful', 'failed', 'dismissed')"
 NOTED = f"old.status <> new.status OR old.status IN {FINAL}"
 NOTE = "INSERT INTO audit VALUES (new.id, old.status, new.status)"
@@ -39,8 +41,8 @@ def begin(engine: sa.Engine) -> None:
 
 def lives(engine: sa.Engine) -> dict[str, Life]:
     "By job; those that nobody has touched are not there."
-    with engine.connect() as conn:
-        rows = conn.execute(sa.text("SELECT job, was, now FROM audit")).all()
+    query = sa.text("SELECT job, was, now FROM audit")
+    rows = database.read(engine, lambda conn: conn.execute(query).all())
     counts: dict[str, Counter[str]] = {}
     for job, was, now in rows:
         count = counts.setdefault(job, Counter())
