@@ -45,11 +45,16 @@ class Products:
 
     def of(self, id: str, user: User) -> Product:
         "The map of a job that whoever asks may see. JobNotFound, NotReady, NotFound, StoreError."
-        product = self.known(id, user)
+        return self.known(id, user) or self.made(jobs.get(self._engine, id, user))
+
+    def made(self, job: Job) -> Product:
+        "The map of a job whose row has just been read, for somebody who may see it. NotReady, NotFound, StoreError."
+        with self._lock:
+            product = self._kept.get(job.id)
         if product is None:
-            product = self._product(jobs.get(self._engine, id, user))
+            product = self._product(job)
             with self._lock:
-                self._kept[id] = product
+                self._kept[job.id] = product
         return product
 
     def known(self, id: str, user: User) -> Product | None:

@@ -43,7 +43,7 @@ def results(here: Here, job: OwnJob, if_none_match: IfNoneMatch = None) -> Respo
 
 
 def _page(here: Service, job: Job, files: dict[str, Any]) -> dict[str, Any]:
-    item = orjson.loads(here.results.read(job, ITEM))
+    product = here.products.made(job)
     outputs = {"map": MAP, "item": ITEM, "statistics": STATISTICS, "style": STYLE}
     tiles = f"/tiles/jobs/{job.id}/{{z}}/{{x}}/{{y}}.png?mode="
     links = {
@@ -53,8 +53,8 @@ def _page(here: Service, job: Job, files: dict[str, Any]) -> dict[str, Any]:
     }
     return links | {
         "tiles": {mode: tiles + mode for mode in ("class", "confidence")},
-        "bbox": item["bbox"],
-        "legend": palette.rows(palette.of_item(item)),
+        "bbox": product.bbox,
+        "legend": palette.rows(product.legend),
         "summary": orjson.loads(here.results.read(job, STATISTICS)),
     }
 

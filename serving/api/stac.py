@@ -206,7 +206,7 @@ def search_with(request: Request, here: Here, user: SignedIn, body: Search) -> R
 def _found(request: Request, here: Service, user: User, wanted: Search, path: str) -> Response:
     stac = f"{request.base_url}stac"
     found = _ask(here, user, wanted)
-    features = [_item(here.products.of(job.id, user), job.id, str(request.base_url)) for job in found[: wanted.limit]]
+    features = [_item(here.products.made(job), job.id, str(request.base_url)) for job in found[: wanted.limit]]
     links: list[dict[str, Any]] = [{"href": stac, "rel": "root", "type": JSON}]
     if len(found) > wanted.limit:
         links.append(_next(request, f"{stac}/{path}", paging.cursor(found[wanted.limit - 1].id)))
