@@ -8,11 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import anyio
-from obstore.store import S3Store
 
 from geocrop.schema import CLASS_NODATA
 from geocrop.store import gdal_options
@@ -50,16 +48,6 @@ MAX_ZOOM = 24
 CACHE = {"GDAL_CACHEMAX": 64, "VSI_CACHE": True, "VSI_CACHE_SIZE": 8_000_000, "CPL_VSIL_CURL_CACHE_SIZE": 16_000_000}
 
 readers = anyio.CapacityLimiter(AT_ONCE)
-
-
-def place(
-    store: Any,  # Of geocrop.store.bucket
-    key: str,  # Made here, never by a user
-) -> str:  # A path, or /vsis3/BUCKET/KEY
-    "An object as GDAL opens it."
-    if isinstance(store, S3Store):
-        return "/".join(["/vsis3", store.config["bucket"], *filter(None, [store.prefix]), key])
-    return str(Path(store.prefix, key))
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ import obstore
 from cachetools import LRUCache, TTLCache, cachedmethod
 
 from geocrop.schema import Legend, StoreError
+from serving.jobs.objects import gdal_path
 
 from . import raster
 from .errors import NotFound
@@ -86,7 +87,7 @@ class Shelf:
 
     @cachedmethod(lambda self: self._opened, lock=lambda self: self._lock)
     def _open(self, year: int, key: str, version: str) -> Baseline:
-        path = raster.place(self._store, key)
+        path = gdal_path(self._store, key)
         about = raster.about(path)
         tags = about.pop("tags")
         try:

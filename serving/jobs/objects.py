@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
+from obstore.store import S3Store
 
 from geocrop.schema import StoreError
 
@@ -28,6 +29,16 @@ def failing(thing: str) -> Iterator[None]:
             expected="an object" if missing else "a store that reads and writes",
             remedy="Check the store, its address and its keys.",
         ) from error
+
+
+def gdal_path(
+    store: Any,  # Of geocrop.store.bucket
+    key: str,  # Made by the service, never by a user
+) -> str:  # A path, or /vsis3/BUCKET/KEY
+    "An object as GDAL opens it, with the options of geocrop.store.gdal_options."
+    if isinstance(store, S3Store):
+        return "/".join(["/vsis3", store.config["bucket"], *filter(None, [store.prefix]), key])
+    return str(Path(store.prefix, key))
 
 
 def get_bytes(store: Any, key: str) -> bytes:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.store import S3Store
 
 from geocrop.schema import StoreError
 
 from . import jobs
 from .jobs import Job
-from .objects import failing, get_bytes, put_verified
+from .objects import failing, gdal_path, get_bytes, put_verified
 
 LOG = "log.txt"  # of an attempt, also of one that came to nothing
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -113,10 +112,7 @@ class Results:
         name: str,
     ) -> str:  # A path, or /vsis3/BUCKET/KEY
         "A published file as GDAL opens it."
-        key = self.entry(job, name)["key"]
-        if isinstance(self.store, S3Store):
-            return "/".join(["/vsis3", self.store.config["bucket"], *filter(None, [self.store.prefix]), key])
-        return str(Path(self.store.prefix, key))
+        return gdal_path(self.store, self.entry(job, name)["key"])
 
     def remove(
         self,
