@@ -1,6 +1,7 @@
 "A call to workers that there is something to do. It may be lost: the row in the database is the truth."
 
 import logging
+from collections.abc import Iterable
 from functools import lru_cache
 
 from redis import Redis
@@ -33,6 +34,14 @@ def wake(
         log.warning("job %s: nobody was called (%s: %s); the reconciler will", job_id, type(error).__name__, error)
         return False
     return True
+
+
+def wake_all(
+    redis_url: str,
+    job_ids: Iterable[str],
+) -> None:
+    "Call workers for several jobs. Where one call fails the others would, each with its time-out: they are left out."
+    all(wake(redis_url, job_id) for job_id in job_ids)
 
 
 @lru_cache(maxsize=8)

@@ -112,8 +112,7 @@ def serve() -> None:
             try:
                 if time.monotonic() - looked > limits.reconcile_s:
                     looked = time.monotonic()
-                    for job_id in jobs.reconcile(engine, limits).wake:
-                        queue.wake(redis_url, job_id)
+                    queue.wake_all(redis_url, jobs.reconcile(engine, limits).wake)
                 if worker.run_next():
                     continue
             except DatabaseUnavailable as error:
