@@ -69,7 +69,10 @@ class DeterministicEngine:
         "Execute `nb` in place; an error of a cell stays in its output, from where papermill raises it."
         _check_parameters(nb)
         # An own folder: no start-up files and no history of the user; sockets that no other user can listen to.
-        with tempfile.TemporaryDirectory(prefix="geocrop-kernel-") as away:
+        with (
+            tempfile.TemporaryDirectory(prefix="geocrop-kernel-") as away,
+            (Path(away) / "stderr").open("w+b") as aside,
+        ):
             sockets = {"transport": "ipc", "connection_file": str(Path(away) / "kernel.json")}
             client = NotebookClient(
                 nb,
@@ -81,7 +84,13 @@ class DeterministicEngine:
             )
             try:
                 with contextlib.suppress(CellExecutionError):
-                    client.execute(env={**os.environ, **SURROUNDINGS, "IPYTHONDIR": away})
+                    # What cells print comes back by messages. Beside it the kernel's own threads complain of sockets
+                    # that close under them when it ends: nobody's business, unless it died.
+                    client.execute(env={**os.environ, **SURROUNDINGS, "IPYTHONDIR": away}, stderr=aside)
+            except DeadKernelError:
+                aside.seek(0)
+                sys.stderr.write(aside.read().decode(errors="replace"))
+                raise
             except AssertionError:
                 if client.km is None:  # on Ctrl-C and SIGTERM nbclient stops its kernel, then misses it
                     raise KeyboardInterrupt from None

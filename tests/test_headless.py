@@ -97,9 +97,10 @@ def test_any_other_error_shows_its_traceback(tmp_path: Path):
 
 
 def test_a_kernel_that_dies_leaves_no_report(tmp_path: Path):
-    notebook(tmp_path, ["import os\nos._exit(9)"])
+    notebook(tmp_path, ["import os, sys\nsys.__stderr__.write('last words\\n'); sys.__stderr__.flush()\nos._exit(9)"])
     ran = run(tmp_path)
     assert ran.returncode == 1
+    assert ran.stderr.startswith("last words\n")
     assert "kernel died" in ran.stderr
     assert not (tmp_path / "reports").exists()
 
