@@ -5,6 +5,7 @@ for it, instead of finding out half-way that somebody else has it.
 """
 
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -139,7 +140,7 @@ def alembic_config(connection: sa.Connection) -> Any:
     "What Alembic's commands need to know: the migrations of this package, and the connection they run on."
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)  # Alembic's default is the stream of the moment when it was imported
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     return config
