@@ -79,10 +79,15 @@ web: $(READY) ## the page of the service: what it says of the project, and servi
 	@"$(BIN)/python" serving/web/facts.py
 	@PYTHON="$(BIN)/python" serving/web/build.sh
 
-lock: $(READY) ## both lock files after a change of pyproject.toml (network); ARGS=--upgrade for the newest
+lock: $(READY) ## all lock files after a change of pyproject.toml (network); ARGS=--upgrade for the newest
 	@printf 'uv\n' | "$(BIN)/uv" pip compile - $(COMPILE) -o bootstrap.lock
 	@"$(BIN)/uv" pip compile pyproject.toml --extra dev $(COMPILE) -o requirements.lock
+	@printf 'uv\nsetuptools\n' | "$(BIN)/uv" pip compile - $(AS_LOCKED) -o serving/images/build.lock
+	@"$(BIN)/uv" pip compile pyproject.toml --extra serving $(AS_LOCKED) -o serving/images/api.lock
+	@"$(BIN)/uv" pip compile pyproject.toml --extra science --extra serving $(AS_LOCKED) -o serving/images/worker.lock
+	@"$(BIN)/uv" pip compile pyproject.toml --extra lab --extra serving $(AS_LOCKED) -o serving/images/lab.lock
 COMPILE = --quiet $(ARGS) --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
+AS_LOCKED = $(filter-out $(ARGS),$(COMPILE)) --constraint requirements.lock --constraint bootstrap.lock
 
 clean: ## remove .venv and the caches of tools; data, reports and the DVC cache stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
