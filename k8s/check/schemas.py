@@ -1,8 +1,8 @@
 """What Kubernetes and its operators would say of a manifest, from their published types.
 
 Kubernetes: the OpenAPI schemas in kubernetes-validate. Argo Workflows and Events: the models of hera. Argo CD, External
-Secrets and Traefik: TypeScript made from their Go sources or CRDs; a manifest is written out as a literal of its type, in
-which the compiler finds words that the type does not know.
+Secrets and Traefik: TypeScript made from their Go sources or CRDs; a manifest is written out as a literal of its type,
+in which the compiler finds words that the type does not know.
 """
 
 import json
