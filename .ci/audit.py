@@ -1,8 +1,8 @@
 """What pip-audit found, judged: pip-audit --format json ... | python .ci/audit.py LOCK
 
-Exit 1 where a package has a known vulnerability that ACCEPTED does not name, where pip-audit could not ask about one, or
-where it was silent about one that the lock names. Advisories of Python packages carry no severity that could be relied
-on, so that each one blocks; ACCEPTED is for those that were looked at.
+Exit 1 where a package has a known vulnerability that ACCEPTED does not name, where pip-audit could not ask about one,
+or where it was silent about one that the lock names. Advisories of Python packages carry no severity that could be
+relied on, so that each one blocks; ACCEPTED is for those that were looked at.
 """
 
 import json

@@ -1,7 +1,8 @@
 """Say something under a pull request of Gitea, once: python .ci/comment.py NUMBER <markdown
 
-A comment whose first line is the same as that of the text is replaced. GITHUB_SERVER_URL and GITHUB_REPOSITORY are those
-of the run; TOKEN may write issues. https://docs.gitea.com/api (issueGetComments, issueCreateComment, issueEditComment)
+A comment whose first line is the same as that of the text is replaced. GITHUB_SERVER_URL and GITHUB_REPOSITORY are
+those of the run; TOKEN may write issues. https://docs.gitea.com/api: issueGetComments, issueCreateComment,
+issueEditComment.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Look for secrets in all that git knows or would take: python .ci/leaks.py [--accept]
 
-What .secrets.baseline holds has been looked at and is none: pictures, checksums, passwords of servers that a test starts.
-Anything else is an error. --accept writes the baseline anew; look at its difference before you commit it.
+What .secrets.baseline holds has been looked at and is none: pictures, checksums, passwords of servers that a test
+starts. Anything else is an error. --accept writes the baseline anew; look at its difference before you commit it.
 """
 
 import json

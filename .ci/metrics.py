@@ -2,7 +2,8 @@
 
     dvc metrics diff --json BASE | python .ci/metrics.py
 
-Reads DVC's JSON; numbers that did not change are not told. A score of which DVC knows only one side is told as new or gone.
+Reads DVC's JSON; numbers that did not change are not told. A score of which DVC knows only one side is told as
+new or gone.
 """
 
 import json

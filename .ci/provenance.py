@@ -1,7 +1,7 @@
 """Where an image comes from: python .ci/provenance.py IMAGE DIGEST REVISION, the predicate of SLSA provenance 1.0.
 
-https://slsa.dev/spec/v1.0/provenance. It names revision, base and locks by their hashes: with them anybody can build the
-image again and compare. Beside the image it is what `cosign attest` signs; BuildKit adds one of its own.
+https://slsa.dev/spec/v1.0/provenance. It names revision, base and locks by their hashes: with them anybody can build
+the image again and compare. Beside the image it is what `cosign attest` signs; BuildKit adds one of its own.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Say which images production runs: python .ci/tag.py KUSTOMIZATION [REVISION FOLDER]
 
-Sets newTag and digest of our images in a kustomization.yaml to what FOLDER/NAME.digest says of each, and leaves all else,
-comments too, as it is. NAME is the last part of the image's name there. Nothing is written where one is missing. With a
-kustomization alone it prints the images, a line each.
+Sets newTag and digest of our images in a kustomization.yaml to what FOLDER/NAME.digest says of each, and leaves all
+else, comments too, as it is. NAME is the last part of the image's name there. Nothing is written where one is missing.
+With a kustomization alone it prints the images, a line each.
 """
 
 import re

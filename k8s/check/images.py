@@ -39,7 +39,8 @@ def linted(path: Path) -> list[str]:
 
 def based(path: Path) -> list[str]:
     text = path.read_text()
-    return [] if BASE.fullmatch(text) else [f"{path.name}: found {text.strip()}; expected NAME:TAG@sha256:... (.ci/pin)"]
+    said = f"{path.name}: found {text.strip()}; expected NAME:TAG@sha256:... Run: .ci/pin"
+    return [] if BASE.fullmatch(text) else [said]
 
 
 def targets(path: Path) -> list[str]:

@@ -65,7 +65,7 @@ class Box:
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         "What ENV says, with our folders; nothing of this process's own environment but what `more` says."
-        places = {"/opt/geocrop": self.prefix, "/srv/geocrop": self.home, "/tmp": self.tmp}
+        places = {"/opt/geocrop": self.prefix, "/srv/geocrop": self.home, "/tmp": self.tmp}  # noqa: S108  # nosec B108: an image's
         said = {}
         for name, value in self.image.env.items():
             for place, ours in places.items():
@@ -248,7 +248,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--json", type=Path, help="also write what was found to this file")
     asked = parser.parse_args(words)
     with tempfile.TemporaryDirectory(prefix="geocrop-images-") as name:
-        os.chmod(name, 0o755)  # the user of an image has to enter
+        os.chmod(name, 0o755)  # noqa: S103  # nosec B103: the user of an image has to enter
         try:
             found = json.dumps(exercise(Path(name)), indent=1)
         except Unfit as error:

@@ -33,7 +33,7 @@ from .bell import Bell
 log = logging.getLogger(__name__)
 SIMULATED = "geocrop-season"  # id of the embedded catalogue
 ADMIN = "admin"
-EVERYWHERE = ("0.0.0.0", "")  # all addresses of the machine
+EVERYWHERE = ("0.0.0.0", "")  # all addresses of the machine; told from others here  # noqa: S104  # nosec B104
 REFUSED = 2  # status of a process that was asked something impossible
 BACK_OFF_S = (1.0, 30.0)  # before a process that died is started again: at first, at most
 STEADY_S = 60.0  # one that lived so long has been well
