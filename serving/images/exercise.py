@@ -40,6 +40,9 @@ AOI = (31.05, -17.83, 150.0)  # in the season of `bake`
 ENDED = ("successful", "failed", "dismissed")
 
 
+AS_USER: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
 class Unfit(Exception):
     "An image that does not do what it should."
 
@@ -65,20 +68,17 @@ class Box:
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         "What ENV says, with our folders; nothing of this process's own environment but what `more` says."
-        places = {"/opt/geocrop": self.prefix, "/srv/geocrop": self.home, "/tmp": self.tmp}  # noqa: S108  # nosec B108: an image's
-        said = {}
-        for name, value in self.image.env.items():
-            for place, ours in places.items():
-                value = re.sub(rf"(?<![\w/]){place}(?!\w)", str(ours), value)
-            said[name] = value
+        places = {"/opt/geocrop": self.prefix, "/srv/geocrop": self.home, "/tmp": self.tmp}  # noqa: S108  # nosec B108
+        place = re.compile("|".join(rf"(?<![\w/]){one}(?!\w)" for one in places))
+        said = {k: place.sub(lambda found: str(places[found[0]]), value) for k, value in self.image.env.items()}
         return said | dict(more)
 
     def start(self, words: Sequence[str], more: Mapping[str, str], *, root: bool = False, **how: Any) -> Any:
         "A process of the image: as its user, unless it is a step of the build."
         env = self.environment(more)
         program = next((str(p) for d in env["PATH"].split(":") if (p := Path(d, words[0])).is_file()), words[0])
-        if os.geteuid() == 0 and not root:
-            how |= {"user": USER, "group": USER, "extra_groups": []}
+        if not root:
+            how |= AS_USER
         return subprocess.Popen([program, *words[1:]], env=env, cwd=self.home, **how)
 
     def do(self, words: Sequence[str], more: Mapping[str, str] | None = None, *, stdin: str = "", **how: Any) -> str:
@@ -109,14 +109,23 @@ class Box:
                 process.wait()
 
 
+def interpreter() -> str:
+    "A Python that the image's user may run too: one that lies in somebody's home is closed to it."
+    for python in (sys.executable, shutil.which("python3.11", path=os.defpath)):
+        with suppress(OSError):
+            if python and not subprocess.run([python, "-c", ""], **AS_USER).returncode:
+                return python
+    raise Unfit(f"Python: found {sys.executable}, which user {USER} may not run; expected python3.11 of the system")
+
+
 def install(image: Image, folder: Path, home: Path) -> Box:
     "The steps of the build: install.sh, as the Dockerfile calls it."
     box = Box(image, folder, home)
     box.tmp.mkdir(parents=True)
-    env = {"UV": str(Path(sys.executable).parent / "uv"), "PYTHON": sys.executable, **os.environ}
+    env = {"UV": str(Path(sys.executable).parent / "uv"), "PYTHON": interpreter(), **os.environ}
     for step in (("packages", image.name, str(box.prefix)), ("geocrop", str(box.prefix))):
         subprocess.run([HERE / "install.sh", *step], env=env, check=True)
-    if os.geteuid() == 0:
+    if AS_USER:
         os.chown(box.tmp, USER, USER)
     return box
 
@@ -235,7 +244,7 @@ def exercise(folder: Path) -> dict[str, Any]:
         boxes["worker"].do((*words, str(project)), root=True)
     facts["worker"]["kernels_s"] = round(time.monotonic() - begin, 1)
     facts["worker"]["kernels_megabytes"] = megabytes(boxes["worker"].prefix / "kernels")
-    if os.geteuid() == 0:
+    if AS_USER:
         for path in (folder, project, *project.rglob("*")):
             os.chown(path, USER, USER)
     api, worker = (replace(boxes[name], home=project) for name in ("api", "worker"))
