@@ -222,8 +222,14 @@ def serve(api: Box, worker: Box, folder: Path) -> dict[str, float]:
     return took
 
 
-def exercise(folder: Path) -> dict[str, Any]:
+def exercise() -> dict[str, Any]:
     "Facts of each image, and what its processes took; Unfit where one is not what it should be."
+    with tempfile.TemporaryDirectory(prefix="geocrop-images-") as name:
+        os.chmod(name, 0o755)  # noqa: S103  # nosec B103: the user of an image has to enter
+        return _exercise(Path(name))
+
+
+def _exercise(folder: Path) -> dict[str, Any]:
     known, srv, project = images((HERE / "Dockerfile").read_text()), folder / "srv", folder / "project"
     srv.mkdir()
     for name in ("params.yaml", "settings.ini"):
@@ -256,13 +262,11 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.images.exercise", description=__doc__.split("\n")[0])
     parser.add_argument("--json", type=Path, help="also write what was found to this file")
     asked = parser.parse_args(words)
-    with tempfile.TemporaryDirectory(prefix="geocrop-images-") as name:
-        os.chmod(name, 0o755)  # noqa: S103  # nosec B103: the user of an image has to enter
-        try:
-            found = json.dumps(exercise(Path(name)), indent=1)
-        except Unfit as error:
-            print(f"images: {error}", file=sys.stderr)
-            return 1
+    try:
+        found = json.dumps(exercise(), indent=1)
+    except Unfit as error:
+        print(f"images: {error}", file=sys.stderr)
+        return 1
     print(found)
     if asked.json:
         asked.json.write_text(found + "\n")
