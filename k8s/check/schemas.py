@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
-import yaml
 
 from .kustomize import Document, name
 
@@ -154,8 +153,3 @@ def compiled(
             yield max(int(line.split("(")[1].split(",")[0]) - len(head) - 1, -1), line.split(": ", 1)[1][:400]
     if done.returncode and not said:
         yield -1, (done.stdout + done.stderr)[:500]
-
-
-def read_all(path: Path) -> list[Document]:
-    "The manifests of a file."
-    return [page for page in yaml.safe_load_all(path.read_text()) if page]
