@@ -72,10 +72,8 @@ def workloads(pages: Iterable[Document]) -> Iterator[Workload]:
         if page["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"):
             template = spec["template"]
             yield Workload(page, template["spec"], template.get("metadata", {}).get("labels", {}))
-        elif page["kind"] == "DaskCluster":
-            for part in ("worker", "scheduler"):
-                labels = {"dask.org/cluster-name": page["metadata"]["name"], "dask.org/component": part}
-                yield Workload(page, spec[part]["spec"], labels)
+        elif page["kind"] == "Pod":
+            yield Workload(page, spec, page["metadata"].get("labels", {}))
 
 
 def chosen(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
@@ -313,7 +311,7 @@ def openings_are_used(pages: list[Document], overlay: str) -> Iterator[str]:
                 yield f"{at}: nothing lets it out to the address behind"
         for label in workload.labels:
             need = label.removeprefix("geocrop.io/needs-")
-            if need != label and need != "internet" and need not in told_of:
+            if need != label and need not in ("internet", "kubernetes") and need not in told_of:
                 yield f"{workload.called}: is let out to {need}, of which it is told nothing"
 
 
