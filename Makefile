@@ -16,10 +16,10 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup repro season test chaos bench check lab readme export web lock clean profile
+.PHONY: help setup repro season test chaos bench check platform-check lab readme export web lock clean profile
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the virtual environment .venv, exactly as locked
 	@echo '.venv is ready'
@@ -57,6 +57,10 @@ check: $(READY) ## ruff, mypy, and the rules of the house (floors, fresh export,
 	@"$(BIN)/ruff" format --check
 	@"$(BIN)/mypy"
 	@"$(BIN)/python" -m pytest -q tests/test_house.py
+
+platform-check: $(READY) ## manifests, policies, pipelines and images of k8s/, checked without a cluster (network: packages)
+	@k8s/check/setup.sh
+	@cd k8s && check/.venv/bin/python -m check $(ARGS)
 
 lab: profile $(READY) season ## JupyterLab on the notebooks; with PROFILE=name they read that project
 	@GEOCROP_HOME="$(abspath $(FOLDER))" "$(BIN)/jupyter" lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/index.ipynb
