@@ -58,10 +58,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     here: Service = app.state.service
     reconciler = Reconciler(here)
     reconciler.start()
+    here.caller.start()
     try:
         yield
     finally:
         here.close()
+        here.caller.stop()
         reconciler.stop()
         await here.answers.aclose()
         here.engine.dispose()

@@ -20,6 +20,7 @@ from serving.jobs.models import Model
 from serving.jobs.results import Results
 
 from . import tokens
+from .caller import Caller
 from .changes import Changes
 from .metrics import Metrics
 from .products import Products
@@ -53,6 +54,7 @@ class Service:
     door: Door
     products: Products
     changes: Changes
+    caller: Caller
     answers: httpx.AsyncClient
     metrics: Metrics
     closing: threading.Event = field(default_factory=threading.Event)  # The process is about to end
@@ -75,6 +77,7 @@ class Service:
         base = settings.params("base", home)
         engine = database.connect(settings.settings("database", home).url)
         results, bundles = Results(bucket(store.results, make=True)), bucket(store.models, make=True)
+        redis_url = settings.settings("redis", home).url
         patience = httpx.Timeout(ANSWERS_S, connect=CONNECT_S, pool=CONNECT_S)
         return cls(
             folder=home,
@@ -85,7 +88,7 @@ class Service:
             area=settings.area(home),
             legend=settings.legend(home),
             catalogue=settings.settings("catalogue", home).href,
-            redis_url=settings.settings("redis", home).url,
+            redis_url=redis_url,
             engine=engine,
             results=results,
             shelf=Shelf(bucket(store.baselines, make=True) if store.baselines else None),
@@ -94,6 +97,7 @@ class Service:
             ),
             door=Door(engine, tokens.secret(api, home)),
             products=Products(engine, results),
+            caller=Caller(redis_url),
             changes=Changes(engine, lambda job: bytes(Json(status_info(job)).body)),
             metrics=Metrics(engine),
             answers=httpx.AsyncClient(base_url=api.answers, timeout=patience, trust_env=False),

@@ -100,7 +100,7 @@ def test_redis_calls_and_is_not_missed_while_it_is_away(sqlite_url: str, model: 
     def done(wait_s: float, call: str = "") -> bool:
         job = asked.job(engine, admin, SMALL, model=model)
         if call:
-            assert queue.wake(call, job.id)
+            assert queue.wake(call, [job.id])
         end = time.monotonic() + wait_s
         while time.monotonic() < end and not jobs.get(engine, job.id).ended:
             time.sleep(0.05)
