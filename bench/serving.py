@@ -258,6 +258,9 @@ def soak(bench: Bench, minutes: float) -> tuple[dict[str, Any], list[Bar]]:
     kept = seconds >= SETTLED * seconds[-1]
     slope_mb_min = float(np.polyfit(seconds[kept], mb[kept], 1)[0]) * 60
     first, last = (float(np.median(part)) for part in (mb[kept][:5], mb[kept][-5:]))
+    by_minute = [
+        float(np.median(mb[(seconds >= at - 5) & (seconds <= at + 5)])) for at in range(0, int(seconds[-1]), 60)
+    ]
     rows = [
         ["submitted", f"{QUEUED - refused} of {QUEUED}"],
         ["ended meanwhile", f"{counts['successful']} successful, {counts['failed']} failed"],
@@ -268,9 +271,17 @@ def soak(bench: Bench, minutes: float) -> tuple[dict[str, Any], list[Bar]]:
             f"{mb[0]:.1f} MB at first, {first:.1f} after {SETTLED:.0%} of the time, {last:.1f} at last",
         ],
         ["its slope after that", f"{slope_mb_min:+.2f} MB a minute"],
+        ["each minute", ", ".join(f"{value:.1f}" for value in by_minute)],
     ]
     print(table(["what", "found"], rows))
-    told = polled | {"first_mb": mb[0], "settled_mb": first, "last_mb": last, "slope_mb_min": slope_mb_min, **counts}
+    told: dict[str, Any] = polled | {
+        "first_mb": mb[0],
+        "settled_mb": first,
+        "last_mb": last,
+        "slope_mb_min": slope_mb_min,
+        **counts,
+    }
+    told["minutes_mb"] = by_minute
     wrong = refused + counts["failed"] + polled["refused"] + polled["broken"]
     return told, [
         Bar("soak: requests and jobs that failed", wrong, 0, unit=""),
