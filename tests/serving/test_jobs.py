@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import asked
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from geocrop import settings
@@ -285,6 +286,16 @@ def test_a_job_that_was_given_back_and_dismissed_had_begun(engine: Engine, user:
     jobs.release(engine, claimed(engine), "worker")
     jobs.dismiss(engine, job.id, user)
     assert used(engine, user) == 1
+
+
+def test_an_administrator_who_is_none_any_more_has_a_quota(engine: Engine, admin: User):
+    "A token knows for two seconds what somebody was; the database knows what they are."
+    with engine.connect().execution_options(writes=True) as conn, conn.begin():
+        conn.execute(sa.update(tables.users).values(role="recruiter"))
+    for _ in range(LIMITS.recruiter_jobs):
+        asked.job(engine, admin)
+    with pytest.raises(QuotaExceeded):
+        asked.job(engine, admin)
 
 
 def test_an_administrator_has_no_quota_but_the_queue_has_an_end(engine: Engine, admin: User):
