@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,15 @@ class Stack:
         if process:
             process.kill()
             process.wait()
+
+    @contextlib.contextmanager
+    def held(self, part: str) -> Iterator[None]:
+        "A part does nothing, for a while. A worker must have no job in hand."
+        self._running[part].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._running[part].send_signal(signal.SIGCONT)
 
     def answers(self, path: str) -> None:
         "Wait until an address answers."

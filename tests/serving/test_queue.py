@@ -71,7 +71,7 @@ def test_a_redis_that_is_silent_costs_a_moment():
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         begin = time.monotonic()
         assert not queue.wake(url, ["a" * 32])
-        assert time.monotonic() - begin < 2 * (queue.CONNECT_S + queue.ANSWER_S)
+        assert time.monotonic() - begin < 10 * (queue.CONNECT_S + queue.ANSWER_S)
 
 
 def test_a_redis_that_came_back_is_called_again(redis_url: str):

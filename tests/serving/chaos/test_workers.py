@@ -16,7 +16,7 @@ from serving.jobs.jobs import Job
 HERE, WIDE = (31.06, -17.84, 100.0), (31.05, -17.83, 2000.0)
 NORTH_WEST = (31.035, -17.815, 100.0)
 WORKER_POLLS_S = 0.5  # serving.worker.wake.POLL_S: how often a worker that nobody calls looks for itself
-SLACK_S = 1.5  # of this test and a busy machine
+SLACK_S = 10.0  # of this test and a busy machine; without the promise it would be for ever
 
 
 def test_a_lost_worker_s_job_runs_again(service: Deployed, admin: Client, did: Callable[[str], None]):
