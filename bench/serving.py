@@ -47,6 +47,7 @@ CONNECTIONS = 16  # each asks again as soon as it is answered
 STATUS, SUBMIT, TILE = 0.5, 0.8, 0.8  # of the requests per second of the bare server
 EXECUTION = "/processes/crop-map/execution"
 SMALL = {"inputs": {"aoi": [31.06, -17.84, 100.0], "year": 2022}}
+MANY = 1_000_000  # jobs that may wait, and that a recruiter may have: nobody shall be refused
 WAITING = 100  # jobs whose status is asked for in turns
 ZOOMS = range(12, 16)
 ROWS = 1  # of features in a request
@@ -170,18 +171,24 @@ def status(bench: Bench) -> tuple[Times, list[Bar]]:
 def submit(bench: Bench) -> tuple[Times, list[Bar]]:
     "A job is accepted."
     print(f"\n## Submission, {CONNECTIONS} connections, as many users, a new key each\n")
-    newcomers = [bench.service.newcomer("admin") for _ in range(CONNECTIONS)]
-    tokens = [client.http.headers["Authorization"] for client in newcomers]
+    tokens = {
+        role: [bench.service.newcomer(role).http.headers["Authorization"] for _ in range(CONNECTIONS)]
+        for role in ("admin", "recruiter")
+    }
 
-    def words() -> list[str]:
+    def words(role: str = "admin") -> list[str]:
         _forget(bench.service)
-        return [uuid.uuid4().hex, json.dumps(SMALL), *tokens]
+        return [uuid.uuid4().hex, json.dumps(SMALL), *tokens[role]]
 
-    does = "token, area and season checked, key, limits, row, call"
+    does, turns = "token, area and season checked, key, limits, row, call", "the same, in turns: a quota is counted"
     with bench.bare("submit") as url:
-        ours = bench.contender("submit", does, bench.service.url + EXECUTION, "post.lua", words)
+        at = bench.service.url + EXECUTION
+        ours = bench.contender("submit", does, at, "post.lua", words)
+        others = bench.contender("submit, recruiters", turns, at, "post.lua", lambda: words("recruiter"))
         theirs = bench.contender("submit, bare", "FastAPI: token, row, call", url + EXECUTION, "post.lua", words)
-        return bench.against(ours, theirs, SUBMIT)
+        times = interleave([ours, others, theirs], bench.rounds)
+        bench.told([ours, others, theirs], times)
+        return times, [ratio("submit vs submit, bare", theirs.name, ours.name, times, SUBMIT, at_least=True)]
 
 
 def _forget(service: Deployed) -> None:
@@ -336,7 +343,7 @@ def running(given: argparse.Namespace) -> Iterator[Bench]:
         tempfile.TemporaryDirectory(prefix="geocrop-bench-") as folder,
         servers(Path(folder), catalogue, bundle, s3=False) as ground,
     ):
-        place = ground.place().but("jobs", waiting=1_000_000, lease_s=30, heartbeat_s=5, reconcile_s=10)
+        place = ground.place().but("jobs", waiting=MANY, recruiter_jobs=MANY, lease_s=30, heartbeat_s=5, reconcile_s=10)
         with deployed(place, workers=0, before=PINNED) as service:
             yield Bench(service, service.newcomer("admin"), given.rounds, given.seconds)
 
