@@ -57,21 +57,21 @@ def running(
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **how)
         try:
             if ask:
-                _wait(ask, patience_s, log)
+                _wait(ask, patience_s, log, process)
             yield
         finally:
             os.killpg(process.pid, stop)
             process.wait()
 
 
-def _wait(ask: Callable[[], Any], patience_s: float, log: Path) -> None:
+def _wait(ask: Callable[[], Any], patience_s: float, log: Path, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + patience_s
     while True:
         try:
             ask().close()
             return
         except OSError as error:
-            if time.monotonic() > end:
+            if time.monotonic() > end or process.poll() is not None:
                 error.add_note(log.read_text()[-2000:])
                 raise
             time.sleep(0.1)

@@ -30,7 +30,7 @@ COMMANDS = {
     "worker": ("-m", "geocrop.cli", "worker"),
 }
 READY = {"api": "/healthz", "answers": "/v2/health/ready"}  # asked of the API, which asks the other
-PATIENCE_S = 90.0  # a machine that compiles everything anew takes half of it
+PATIENCE_S = 180.0  # a machine that compiles everything anew takes a quarter of it
 
 
 @dataclass
