@@ -60,7 +60,8 @@ def running(
                 _wait(ask, patience_s, log, process)
             yield
         finally:
-            os.killpg(process.pid, stop)
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                os.killpg(process.pid, stop)
             process.wait()
 
 
