@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from geoalchemy2.shape import from_shape
 
 from geocrop import settings
-from geocrop.schema import Area, SchemaError, Season, geometry
+from geocrop.schema import AOI, Area, SchemaError, Season, geometry
 
 from . import database, places
 from .database import clock
@@ -197,7 +197,10 @@ def _new(row: Mapping[str, Any], created: float | None) -> Job:
 def _row(
     user: User, inputs: Mapping[str, Any], area: Area, season: Season, model: Model, key: str | None
 ) -> dict[str, Any]:
-    outline = places.shape(geometry(area), "Area")
+    given = geometry(area)
+    outline = places.shape(given, "Area")
+    if not isinstance(area, AOI):  # whose corners are ours, without heights
+        given = shapely.geometry.mapping(outline)
     west, south, east, north = outline.bounds
     if key is not None and not KEY.fullmatch(key):
         raise SchemaError(
@@ -208,7 +211,7 @@ def _row(
         )
     return {
         "id": uuid.uuid4().hex, "user_id": user.id, "idempotency_key": key, "inputs": _plain(inputs),
-        "area": _plain(shapely.geometry.mapping(outline)), "west": west, "south": south, "east": east, "north": north,
+        "area": _plain(given), "west": west, "south": south, "east": east, "north": north,
         "season_first": season.first, "season_last": season.last, "year": season.year,
         "model": model.name, "model_version": model.version, "model_sha256": model.sha256,
     }  # fmt: skip
