@@ -28,8 +28,8 @@ UPGRADE_LOCK = 0x67656F63726F70  # "geocrop": PostgreSQL lets one process at a t
 def _dumps(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # what is no JSON to everybody: half a surrogate, of a file's name that is no text
-        return json.dumps(value)
+    except TypeError:  # half a surrogate, of a file's name that is no text: no database should hold it
+        return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()
 
 
 ENGINE: dict[str, Any] = {

@@ -72,6 +72,13 @@ def test_a_job_that_failed_says_why(engine: Engine, user: User):
     assert (failed.status, failed.error, failed.result) == ("failed", ERROR, None)
 
 
+def test_an_error_is_kept_whatever_is_in_it(engine: Engine, user: User):
+    job = asked.job(engine, user)
+    assert jobs.fail(engine, claimed(engine), "worker", ERROR | {"thing": "ключ", "found": "a\0b\udc80"})
+    kept = jobs.get(engine, job.id).error
+    assert (kept["thing"], kept["found"], kept["remedy"]) == ("ключ", "a\0b?", ERROR["remedy"])
+
+
 def test_an_unforeseen_error_tells_users_nothing_of_its_text():
     told = described(ValueError("secret of the machine"))
     assert told["kind"] == "ValueError"
