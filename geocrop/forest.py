@@ -25,16 +25,15 @@ from .schema import CLASS_NODATA, FEATURE_ORDER_V1, ModelError
 
 # %% ../nbs/32_forest.ipynb #820ab660
 _PART = 255  # thresholds that a byte can rank
-_COARSE = 32  # thresholds of the first five steps of the search
+_STEPS = 5  # of a search, at least
 
 
 class Grid(NamedTuple):
     "The thresholds of all models, and the planes of codes."
 
-    fine: np.ndarray  # float32, thresholds of one feature after the other, each filled up with inf to a power of two
-    fine_at: np.ndarray  # uint64 (features,), where those of a feature begin
-    levels: np.ndarray  # uint64 (features,), steps of the search after the first five
-    coarse: np.ndarray  # float32 (32 * features,), every 2^levels-th of them
+    thresholds: np.ndarray  # float32, those of one feature after the other, each as a tree: below k are 2 k and 2 k + 1
+    begin: np.ndarray  # uint64 (features,), where those of a feature begin
+    more: np.ndarray  # uint64 (features,), steps of the search after the first five
     feature_planes: np.ndarray  # int64 (features + 1,), planes of feature f
     plane_from: np.ndarray  # int32 (planes,), rank at which the plane begins
     plane_nan: np.ndarray  # int32 (planes,), code of NaN: 0 or 255
@@ -47,9 +46,13 @@ def _aligned(count: int, dtype: str) -> np.ndarray:
     return raw[start : start + count * np.dtype(dtype).itemsize].view(dtype)
 
 
-def _filled(thresholds: np.ndarray) -> np.ndarray:
-    size = max(_COARSE, 1 << len(thresholds).bit_length())
-    return np.concatenate([thresholds, np.full(size - len(thresholds), np.inf)]).astype("float32")
+def _as_tree(thresholds: np.ndarray) -> np.ndarray:
+    "Sorted thresholds, filled up with inf, in the order of a search: the middle one first, then those of the halves."
+    steps = max(_STEPS, len(thresholds).bit_length())
+    filled = np.concatenate([thresholds, np.full((1 << steps) - len(thresholds), np.inf)]).astype("float32")
+    node = np.arange(1, 1 << steps)
+    step = np.frexp(node)[1] - 1
+    return np.concatenate([filled[-1:], filled[(2 * (node - (1 << step)) + 1) * (1 << steps - 1 - step) - 1]])
 
 
 def _grid(
@@ -60,20 +63,18 @@ def _grid(
 ) -> tuple[Grid, np.ndarray, np.ndarray]:  # The grid; plane and rank within it of each node, int64 (nodes,)
     "Sort and join the thresholds of all models."
     known = [np.unique(threshold[feature == f]) for f in range(features)]
-    filled = [_filled(of_feature) for of_feature in known]
+    searched = [_as_tree(of_feature) for of_feature in known]
     rank = np.zeros(len(feature), dtype="int64")
     for f, of_feature in enumerate(known):
         mine = feature == f
         rank[mine] = np.searchsorted(of_feature, threshold[mine])
     key = (feature.astype("int64") * 2 + missing) * 2**32 + rank // _PART  # by feature: sorted by the first
     planes, plane = np.unique(key, return_inverse=True)
-    size = np.array([len(of_feature) for of_feature in filled])
-    coarse = np.concatenate([t[len(t) // _COARSE - 1 :: len(t) // _COARSE] for t in filled])
+    size = np.array([len(of_feature) for of_feature in searched])
     grid = Grid(
-        fine=_copied(np.concatenate(filled)),
-        fine_at=(np.cumsum(size) - size).astype("uint64"),
-        levels=np.log2(size // _COARSE).astype("uint64"),
-        coarse=_copied(coarse),
+        thresholds=_copied(np.concatenate(searched)),
+        begin=(np.cumsum(size) - size).astype("uint64"),
+        more=(np.log2(size) - _STEPS).astype("uint64"),
         feature_planes=np.searchsorted(planes >> 33, np.arange(features + 1)).astype("int64"),
         plane_from=(_PART * (planes % 2**32)).astype("int32"),
         plane_nan=np.where(planes >> 32 & 1, 255, 0).astype("int32"),
@@ -252,8 +253,9 @@ def _program(
 
 # %% ../nbs/32_forest.ipynb #b4c063bd
 BLOCK = 1024  # pixels at a time: all tests of a model fit into the second cache, and a row of bits is two registers
-_I1, _I32, _I64, _F32 = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.FloatType()
+_I1, _I8, _I32, _I64, _F32 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _FLOATS, _INTS = ir.VectorType(_F32, 16), ir.VectorType(_I32, 16)
+_FLOATS_8, _INTS_8, _BYTES_32 = ir.VectorType(_F32, 8), ir.VectorType(_I32, 8), ir.VectorType(_I8, 32)
 
 
 def _all(kind: ir.Type, lanes: int, value: int) -> ir.Constant:
@@ -266,22 +268,21 @@ class _Emitter:
 
     def __init__(self, context: Any, builder: Any, signature: Any, args: Any):
         self.builder, self.kinds, self.args, self.context = builder, signature.args, args, context
-        self.avx512 = (
-            "+avx512f" in context.codegen().magic_tuple()[2]
-        )  # features of the processor, part of the cache's key
+        features = context.codegen().magic_tuple()[2]  # of the processor, part of the cache's key
+        self.avx512, self.avx2 = "+avx512f" in features, "+avx2" in features
 
     def pointer(self, array: int, at: Any, kind: ir.Type) -> Any:
         "Address of an element of argument `array`."
         data = self.context.make_array(self.kinds[array])(self.context, self.builder, self.args[array]).data
         return self.builder.bitcast(self.builder.gep(data, [at]), kind.as_pointer())
 
-    def load(self, array: int, at: Any, kind: ir.Type) -> Any:
+    def load(self, array: int, at: Any, kind: ir.Type, align: int = 64) -> Any:
         value = self.builder.load(self.pointer(array, at, kind))
-        value.align = 64
+        value.align = align
         return value
 
-    def store(self, value: Any, array: int, at: Any) -> None:
-        self.builder.store(value, self.pointer(array, at, value.type)).align = 64
+    def store(self, value: Any, array: int, at: Any, align: int = 64) -> None:
+        self.builder.store(value, self.pointer(array, at, value.type)).align = align
 
     def plus(self, at: Any, more: int) -> Any:
         return self.builder.add(at, ir.Constant(_I64, more))
@@ -297,6 +298,24 @@ class _Emitter:
     def permute(self, table: Sequence[Any], index: Any) -> Any:
         "16 of 32 floats in two registers, by the five lowest bits of each index."
         return self.call("llvm.x86.avx512.vpermi2var.ps.512", _FLOATS, table[0], index, table[1])
+
+    def lanes(self, vector: Any, numbers: Sequence[int], other: Any = None) -> Any:
+        "Chosen lanes of a vector, or of two behind each other."
+        mask = ir.Constant(ir.VectorType(_I32, len(numbers)), list(numbers))
+        return self.builder.shuffle_vector(vector, vector if other is None else other, mask)
+
+    def among(self, array: int, at: Any, size: int, index: Any) -> Any:
+        "16 of a few floats that begin at a register, their number a power of two, by the lowest bits of each index."
+        if self.avx512 and size <= 32:
+            return self.permute([self.load(array, self.plus(at, k), _FLOATS) for k in (0, 16)], index)
+        if size <= 8:
+            table = self.load(array, at, _FLOATS_8, 32)
+            halves = (self.lanes(index, range(k, k + 8)) for k in (0, 8))
+            low, high = (self.call("llvm.x86.avx2.permps", _FLOATS_8, table, half) for half in halves)
+            return self.lanes(low, range(16), high)
+        low, high = (self.among(array, self.plus(at, k), size // 2, index) for k in (0, size // 2))
+        to_sign = self.builder.shl(index, _all(_I32, 16, 32 - (size // 2).bit_length()))
+        return self.builder.select(self.builder.icmp_signed("<", to_sign, _all(_I32, 16, 0)), high, low)
 
     def fetch(self, array: int, at: Any, index: Any) -> Any:
         "16 floats from memory."
@@ -315,45 +334,47 @@ class _Emitter:
         return values
 
 # %% ../nbs/32_forest.ipynb #eda5add7
+_IN_REGISTERS = (5, 6)  # steps after the first ones whose 32 or 64 thresholds are faster in registers
+
+
 @intrinsic
-def _search(typing, values, at, coarse, coarse_at, fine, fine_at, levels, codes, codes_at):
+def _search(typing, values, at, thresholds, begin, more, codes, codes_at):
     "How many thresholds lie below each of 16 values; -1 for NaN."
 
     def emit(context, builder, signature, args):
         e = _Emitter(context, builder, signature, args)
-        _, at, _, coarse_at, _, fine_at, levels, _, codes_at = args
+        _, at, _, begin, more, _, codes_at = args
         x = e.load(0, at, _FLOATS)
-        tables = [e.load(2, e.plus(coarse_at, half), _FLOATS) for half in (0, 16)]
-        found = _all(_I32, 16, 0)
 
-        def step(found, size, table_entry):
-            further = builder.add(found, size)
-            threshold = table_entry(builder.sub(further, _all(_I32, 16, 1)))
-            return builder.select(builder.fcmp_ordered("<", threshold, x), further, found)
+        def down(node, step=None):
+            if step is None or not (e.avx2 or e.avx512):
+                threshold = e.fetch(2, begin, node)
+            elif 2 << step <= (32 if e.avx512 else 8):
+                threshold = e.among(2, begin, 32 if e.avx512 else 8, node)  # with those of the steps before
+            else:
+                threshold = e.among(2, e.plus(begin, 1 << step), 1 << step, node)
+            yes = builder.sext(builder.fcmp_ordered("<", threshold, x), _INTS)  # -1
+            return builder.sub(builder.add(node, node), yes)
 
-        def in_coarse(index):
-            return e.permute(tables, index) if e.avx512 else e.fetch(2, coarse_at, index)
-
-        for size in (16, 8, 4, 2, 1):
-            found = step(found, _all(_I32, 16, size), in_coarse)
-
-        def wide(scalar):
-            nothing = ir.Constant(_INTS, ir.Undefined)
-            return builder.shuffle_vector(
-                builder.insert_element(nothing, scalar, ir.Constant(_I32, 0)), nothing, _all(_I32, 16, 0)
-            )
-
-        more = builder.trunc(levels, _I32)
-        place = cgutils.alloca_once_value(builder, builder.shl(found, wide(more)))
-        size = cgutils.alloca_once_value(builder, builder.shl(ir.Constant(_I32, 1), more))
-        with cgutils.for_range(builder, levels):
-            builder.store(builder.lshr(builder.load(size), ir.Constant(_I32, 1)), size)
-            builder.store(step(builder.load(place), wide(builder.load(size)), lambda k: e.fetch(4, fine_at, k)), place)
+        node = _all(_I32, 16, 1)
+        for step in range(_STEPS):
+            node = down(node, step)
+        place = cgutils.alloca_once_value(builder, node)
+        for step in _IN_REGISTERS:
+            with builder.if_then(builder.icmp_unsigned(">", more, ir.Constant(_I64, step - _STEPS))):
+                builder.store(down(builder.load(place), step), place)
+        done = ir.Constant(_I64, len(_IN_REGISTERS))
+        left = builder.select(builder.icmp_unsigned(">", more, done), builder.sub(more, done), ir.Constant(_I64, 0))
+        with cgutils.for_range(builder, left):
+            builder.store(down(builder.load(place)), place)
+        leaves = builder.shl(ir.Constant(_I32, 1 << _STEPS), builder.trunc(more, _I32))
+        first = builder.insert_element(ir.Constant(_INTS, ir.Undefined), leaves, ir.Constant(_I32, 0))
+        code = builder.sub(builder.load(place), e.lanes(first, [0] * 16))
         missing = builder.fcmp_unordered("uno", x, x)
-        e.store(builder.select(missing, _all(_I32, 16, -1), builder.load(place)), 7, codes_at)
+        e.store(builder.select(missing, _all(_I32, 16, -1), code), 5, codes_at)
         return context.get_dummy_value()
 
-    return types.void(values, at, coarse, coarse_at, fine, fine_at, levels, codes, codes_at), emit
+    return types.void(values, at, thresholds, begin, more, codes, codes_at), emit
 
 
 @intrinsic
@@ -392,6 +413,53 @@ def _turn(typing, bits, rows, rows_at, numbers):
     return types.void(bits, rows, rows_at, numbers), emit
 
 
+def _add_by_bytes(e: _Emitter, width: int) -> None:
+    "The same with shuffles of bytes, 32 pixels at a time: the four bytes of a float one after the other."
+    builder, (_, at, _, _, sums_at) = e.builder, e.args
+    parts = [builder.bitcast(e.load(0, e.plus(at, k), _FLOATS), _INTS) for k in range(0, width, 16)]
+
+    def table(part: Any, byte: int) -> Any:
+        "A byte of each of 16 leaves, in both halves of a register."
+        of_all = builder.trunc(builder.lshr(part, _all(_I32, 16, 8 * byte)), ir.VectorType(_I8, 16))
+        return e.lanes(of_all, [*range(16)] * 2)
+
+    tables = [[table(part, byte) for part in parts] for byte in range(4)]
+
+    def either(mask: int, a: Any, b: Any) -> Any:
+        return builder.or_(builder.and_(a, _all(_I32, 8, mask)), builder.and_(b, _all(_I32, 8, ~mask)))
+
+    def up(a: Any, bits: int) -> Any:
+        return builder.shl(a, _all(_I32, 8, bits))
+
+    def low(a: Any, bits: int) -> Any:
+        return builder.lshr(a, _all(_I32, 8, bits))
+
+    with cgutils.for_range(builder, ir.Constant(_I64, BLOCK // 32)) as loop:
+        number = e.load(2, builder.mul(loop.index, ir.Constant(_I64, 4)), _BYTES_32, 32)
+        near = []  # a number within 16 of a table's first one, else its sign is set, and the shuffle gives 0
+        for k in range(len(parts)):
+            from_first = builder.sub(number, _all(_I8, 32, 16 * k))
+            near.append(e.call("llvm.uadd.sat.v32i8", _BYTES_32, from_first, _all(_I8, 32, 0x70)))
+        found = []
+        for of_byte in tables:
+            byte = _all(_I8, 32, 0)
+            for part, index in zip(of_byte, near, strict=True):
+                byte = builder.or_(byte, e.call("llvm.x86.avx2.pshuf.b", _BYTES_32, part, index))
+            found.append(builder.bitcast(byte, _INTS_8))
+        a, b, c, d = found  # bytes of four pixels in each word: to be turned into words of four bytes
+        even, odd = 0x00FF00FF, 0x0000FFFF
+        ab = either(even, a, up(b, 8)), either(even, low(a, 8), b)
+        cd = either(even, c, up(d, 8)), either(even, low(c, 8), d)
+        quarters = [either(odd, x, up(y, 16)) for x, y in zip(ab, cd, strict=True)]
+        quarters += [either(odd, low(x, 16), y) for x, y in zip(ab, cd, strict=True)]
+        group, half = builder.lshr(loop.index, ir.Constant(_I64, 1)), builder.and_(loop.index, ir.Constant(_I64, 1))
+        here = builder.add(builder.mul(group, ir.Constant(_I64, 64)), builder.mul(half, ir.Constant(_I64, 8)))
+        here = builder.add(sums_at, here)
+        for quarter, value in enumerate(quarters):
+            to = e.plus(here, 16 * quarter)
+            e.store(builder.fadd(e.load(3, to, _FLOATS_8, 32), builder.bitcast(value, _FLOATS_8)), 3, to, 32)
+
+
 def _look_up(width: int) -> Any:
     "Add the leaves of a block of pixels to the sums of a class."
 
@@ -399,6 +467,9 @@ def _look_up(width: int) -> Any:
     def look_up(typing, leaves, at, numbers, sums, sums_at):
         def emit(context, builder, signature, args):
             e = _Emitter(context, builder, signature, args)
+            if e.avx2 and not e.avx512 and width <= 64:
+                _add_by_bytes(e, width)
+                return context.get_dummy_value()
             _, at, _, _, sums_at = args
             registers = e.avx512 and width <= 64
             tables = [e.load(0, e.plus(at, k), _FLOATS) for k in range(0, width, 16)] if registers else []
@@ -476,8 +547,7 @@ def _codes(grid, X, start, count, scratch):
             for i in range(_G):
                 infinite |= np.uint8(abs(values[i]) == np.float32(np.inf))
             for q in range(_U(0), _G, _U(16)):
-                at, more = grid.fine_at[f], grid.levels[f]
-                _search(values, q, grid.coarse, f * _U(32), grid.fine, at, more, found, q)  # type: ignore[call-arg]
+                _search(values, q, grid.thresholds, grid.begin[f], grid.more[f], found, q)  # type: ignore[call-arg]
             for i in range(_G):
                 some[g + i] |= np.uint8(found[i] >= np.int32(0))
             for k in range(_U(grid.feature_planes[f]), _U(grid.feature_planes[f + _U(1)])):
