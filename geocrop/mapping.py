@@ -94,7 +94,7 @@ class MapModel:
     def load(
         cls,
         bundle: str | Path,  # Folder of a model's bundle
-        threads: int = 2,  # That compare the fast engine with the libraries
+        threads: int = 2,  # That compare the fast engine with what the libraries said
     ) -> "MapModel":
         "ModelError for a bundle that is damaged or of other features."
         model = Ensemble.load(bundle)
