@@ -280,6 +280,13 @@ def _mix(confusion: NDArray[np.float64], said: NDArray[np.float64]) -> NDArray[n
     return shares / shares.sum()
 
 
+def _chance(difference: float, error: float, clusters: int) -> float:
+    "Two-sided p-value of a difference of means whose error was found from clusters."
+    if error <= 0:  # all alike
+        return float(abs(difference) < 1e-9)
+    return float(2 * stats.t.sf(abs(difference) / error, max(1, clusters - 1)))
+
+
 def answer_shift(
     reference: Reference,
     proba: NDArray[np.floating],  # Probabilities of the legend's seen classes, (n, classes)
@@ -300,7 +307,7 @@ def answer_shift(
     mean, mixed = float(sure @ weight / weight.sum()), float(grown @ reference.confidence_of)
     sums = tally(np.zeros(len(sure), int), 1, cluster, (sure - mean) * weight) / weight.sum()
     error = np.sqrt(clusters / max(1, clusters - 1) * (sums**2).sum() * (1 + 1 / ratio))
-    p = float(2 * stats.t.sf(abs(mean - mixed) / error, max(1, clusters - 1))) if error > 0 else 1.0
+    p = _chance(mean - mixed, error, clusters)
     moved = float(np.abs(observed - expected).sum() / 2)
     usual = max((a["moved"] for a in ordinary), default=0.0), max((_unsure(a) for a in ordinary), default=0.0)
     return AnswerShift(
@@ -375,8 +382,8 @@ def score_drop(
     before, now = float(_f1(reference.confusion, there)), float(_f1(by_field.sum(axis=0), there))
     drawn_now = _f1((times @ by_field.reshape(len(names), -1)).reshape(draws, k, k), there)
     dealt = rng.multinomial(reference.fields, reference.confusion.ravel(), size=draws).reshape(draws, k, k)
-    low, high = np.quantile(1 - drawn_now / _f1(dealt, there), [0.025, 0.975])
-    drop = 1 - now / before
+    low, high = np.quantile(1 - drawn_now / np.maximum(_f1(dealt, there), 1e-6), [0.025, 0.975])
+    drop = 1 - now / max(before, 1e-6)
     severity = "P0" if drop > P0 else "P1" if drop >= P1 else "P2"
     return ScoreDrop(before, now, drop, float(low), float(high), len(names), severity)
 
@@ -469,18 +476,25 @@ def drift(
     "Compare rows of a season with the training of a model."
     bundle = read_bundle(folder)
     reference, names = Reference.of(bundle), list(bundle.page["features"])
+    placed = {"x", "y"} <= set(table.columns)
     lost = [name for name in ("field_id", *names) if name not in table.columns]
+    text = [n for n in (*names, "x", "y") if n in table and not pd.api.types.is_numeric_dtype(table[n])]
     seen = table[[n for n in names if n in table]].notna().any(axis=1).to_numpy()
-    if lost or not seen.any():
+    nowhere = placed and not text and not np.isfinite(table[["x", "y"]].to_numpy(dtype="float64")).all()
+    if lost or text or nowhere or not seen.any():
         raise SampleError(
             "Rows of the season",
-            found=f"{len(table)} rows without {', '.join(lost[:5])}" if lost else f"no feature in {len(table)} rows",
-            expected=f"field_id and the {len(names)} features of {bundle.page['name']}",
+            found=f"{len(table)} rows without {', '.join(lost[:5])}" if lost
+            else f"{', '.join(text[:5])} that is no number" if text
+            else "places that are not finite" if nowhere
+            else f"no feature in {len(table)} rows",
+            expected=f"field_id, the {len(names)} features of {bundle.page['name']} and, if known, x and y in metres",
             remedy="Make the table as stage features does, with the features of this model.",
-        )
+        )  # fmt: skip
+    if not block_m > 0:
+        raise SampleError("Blocks", found=f"a side of {block_m} m", expected="more than 0", remedy="Give metres.")
     table = table[seen].reset_index(drop=True)
     X, field = feature_rows(table[names], names), table.field_id.to_numpy()
-    placed = {"x", "y"} <= set(table.columns)
     cluster, unit = field, "fields"
     if placed:
         corner = np.floor(table[["x", "y"]].to_numpy() / block_m).astype("int64")
@@ -593,6 +607,8 @@ def map_drift(
     block_m: float = 1000.0,  # Side of the blocks of land that count as one draw, metres
 ) -> dict[str, Any]:  # Plain JSON, keys as of drift; fields are 0
     "Compare the classes and the confidence of two maps of one model."
+    if not block_m > 0:
+        raise ProductError("Blocks", found=f"a side of {block_m} m", expected="more than 0", remedy="Give metres.")
     bundle = read_bundle(folder)
     legend = Legend.of(bundle.page["legend"])
     (now, where, sums), (then, _, sums_then) = (_blocks(p, legend.ids, block_m) for p in (path, before))
@@ -615,7 +631,7 @@ def map_drift(
         residual = (sure - means[-1] * pixels) / pixels.sum()
         errors.append(len(part) / (len(part) - 1) * (residual**2).sum())
     mixed, moved = float(observed @ sure_then), float(np.abs(observed - expected).sum() / 2)
-    p = float(2 * stats.t.sf(abs(means[0] - mixed) / np.sqrt(sum(errors)), len(sums) - 1)) if sum(errors) > 0 else 1.0
+    p = _chance(means[0] - mixed, float(np.sqrt(sum(errors))), len(sums))
     answers = AnswerShift(
         legend.names, tuple(expected.tolist()), tuple(observed.tolist()), s.psi, s.limit, s.p, moved,
         tuple(observed.tolist()), s.psi, float(means[0]), float(means[1]), mixed, p,
@@ -631,6 +647,9 @@ def map_drift(
     return _page(bundle, now.season, None, about, (), answers, None)
 
 # %% ../nbs/50_drift.ipynb #9e977c6b
+KINDS = (("features", "P1"), ("classes", "P1"), ("confidence", "P1"), ("score", "P0"), ("score", "P1"))
+
+
 def prometheus(
     page: Mapping[str, Any],  # As drift gives it
 ) -> str:  # Text format 0.0.4
@@ -671,9 +690,6 @@ def prometheus(
     for kind, severity in KINDS:
         alarm.labels(**about, kind=kind, severity=severity).set((kind, severity) in raised)
     return generate_latest(registry).decode()
-
-
-KINDS = (("features", "P1"), ("classes", "P1"), ("confidence", "P1"), ("score", "P0"), ("score", "P1"))
 
 
 def write(

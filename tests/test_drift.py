@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 
@@ -16,6 +17,7 @@ from geocrop import drift
 from geocrop.bundle import read_bundle
 from geocrop.cli import main
 from geocrop.ensemble import Ensemble
+from geocrop.mapping import PRODUCT_BANDS
 from geocrop.schema import FEATURE_ORDER_V1, Legend, ModelError, SampleError, Season
 
 ROOT = Path(__file__).parents[1]
@@ -180,6 +182,62 @@ def test_a_drop_in_few_fields_is_said_to_be_noise():
     assert found.severity == "P0" and found.noise
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_ordinary_seasons_have_shown_is_no_alarm(model: Path, late: bool):
+    ordinary = [drift.drift(model, season_rows(seed, moved=1.0), SEASON) for seed in (5, 6)]
+    assert all(page["alarms"] for page in ordinary)
+    page = drift.drift(model, season_rows(7, moved=2.0 if late else 0.6), SEASON, ordinary=ordinary)
+    assert ("features" in [alarm["kind"] for alarm in page["alarms"]]) == late
+    assert page["ordinary"] == [2023, 2023]
+    other = {**ordinary[0], "bundle_sha256": "0" * 64}
+    with pytest.raises(SampleError, match="report of bundle 000000000000"):
+        drift.drift(model, season_rows(7), SEASON, ordinary=[other])
+
+
+# --- maps ------------------------------------------------------------------------------------------------------------
+
+
+def write_map(path: Path, bundle_sha256: str, shares: tuple[float, ...], sure: int, *, last: str = "20230529") -> Path:
+    "A map of 600 m with the bands and tags of geocrop, patches of 50 m."
+    rng = np.random.default_rng(int(last) + sure)
+    patches = np.array(LEGEND.ids, "uint8")[rng.choice(3, (12, 12), p=shares)]
+    outline = {"type": "Polygon", "coordinates": [[[31, -18], [31.1, -18], [31.1, -17.9], [31, -18]]]}
+    told = {"MODEL": "three crops", "MODEL_SHA256": bundle_sha256, "FEATURES_SHA256": "1", "ITEMS_SHA256": "2"}
+    told |= {"SEASON": "2022 2022-09-01 2023-05-31", "AREA": json.dumps(outline), "CLEAR_SCL": "4 5 6 7"}
+    told |= {"ITEMS": f"S2A_36KTF_20220903_0_L2A S2B_36KTF_{last}_0_L2A", "MIN_CLEAR": "3", "DILATION_M": "0"}
+    grid = {"width": 60, "height": 60, "crs": "EPSG:32736", "transform": rasterio.Affine(10, 0, 29e4, 0, -10, 803e4)}
+    with rasterio.open(path, "w", driver="GTiff", count=5, dtype="uint8", nodata=255, **grid) as tif:
+        tif.descriptions = tuple(PRODUCT_BANDS)
+        tif.update_tags(**{f"GEOCROP_{key}": value for key, value in told.items()})
+        tif.write(np.kron(patches, np.ones((5, 5), "uint8")), 1)
+        for band, value in ((2, sure), (3, 20), (4, 12), (5, 1)):
+            tif.write(np.full((60, 60), value, "uint8"), band)
+    return path
+
+
+def test_maps_of_one_model_are_compared_block_by_block(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    sha256 = read_bundle(model).sha256
+    before = write_map(tmp_path / "before.tif", sha256, (0.5, 0.3, 0.2), 80)
+    alike = write_map(tmp_path / "alike.tif", sha256, (0.5, 0.3, 0.2), 79)
+    other = write_map(tmp_path / "other.tif", sha256, (0.1, 0.3, 0.6), 60)
+    quiet, loud = (drift.map_drift(model, path, before, block_m=150) for path in (alike, other))
+    assert (quiet["alarms"], quiet["kind"], quiet["drawn"]["number"], quiet["applicable"]) == ([], "none", 16, 1.0)
+    assert [alarm["kind"] for alarm in loud["alarms"]] == ["classes", "confidence"]
+    assert loud["kind"].startswith("covariate") and loud["season"] == 2022
+    assert drift.prometheus(loud).count("geocrop_drift_class_share{") == 6
+    wrong = {
+        "found 1 blocks": [alike, "--against", before],
+        "seen until 2023-01-31": [write_map(tmp_path / "early.tif", sha256, (0.5, 0.3, 0.2), 80, last="20230131")],
+        "Two models differ": [write_map(tmp_path / "new.tif", "f" * 64, (0.5, 0.3, 0.2), 80), "--block-m", "150"],
+        "a side of 0.0 m": [alike, "--block-m", "0"],
+    }
+    for told, words in wrong.items():
+        against = [] if "--against" in words else ["--against", str(before)]
+        assert main(["drift", "--model", str(model), "--map", *map(str, words), *against]) == 2, told
+        said = capsys.readouterr().err
+        assert told in said and said.count("\n") == 1, said
+
+
 # --- simulated seasons: a small part of bench/drift.py --------------------------------------------------------------
 
 
@@ -254,6 +312,8 @@ def test_bad_input_is_said_in_one_line(model: Path, tmp_path: Path, capsys: pyte
     rows.to_parquet(tmp_path / "rows.parquet")
     rows.drop(columns="ndvi_auc").to_parquet(tmp_path / "lost.parquet")
     rows[rows.field_id < 4].to_parquet(tmp_path / "few.parquet")
+    rows.assign(x=rows.x.astype(str)).to_parquet(tmp_path / "text.parquet")
+    rows.assign(y=np.nan).to_parquet(tmp_path / "nowhere.parquet")
     (tmp_path / "empty.tif").touch()
     wrong = {
         "ndvi_auc": ["--table", tmp_path / "lost.parquet"],
@@ -261,7 +321,10 @@ def test_bad_input_is_said_in_one_line(model: Path, tmp_path: Path, capsys: pyte
         "no column crop": ["--table", tmp_path / "rows.parquet", "--labels", "crop"],
         "no --out": ["--table", tmp_path / "rows.parquet", "--track"],
         "empty.tif": ["--map", tmp_path / "empty.tif", "--against", tmp_path / "empty.tif"],
-        "rows.txt": ["--table", tmp_path / "rows.txt"],
+        "'.txt'": ["--table", tmp_path / "rows.txt"],
+        "x that is no number": ["--table", tmp_path / "text.parquet"],
+        "not finite": ["--table", tmp_path / "nowhere.parquet"],
+        "no report of drift": ["--table", tmp_path / "rows.parquet", "--ordinary", tmp_path / "rows.parquet"],
     }
     for told, words in wrong.items():
         assert main(["drift", "--model", str(model), *map(str, words)]) == 2, told
