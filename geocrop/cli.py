@@ -418,22 +418,6 @@ def _season_rows(args: argparse.Namespace) -> tuple[Any, Season, Any]:
     return table, found.season, pixels.class_id.to_numpy() if args.labels else None
 
 
-def _reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    "Pages of earlier runs of drift."
-    pages = []
-    for path in paths:
-        try:
-            page = json.loads(path.read_text(encoding="utf-8"))
-            page["shifts"], page["answers"], page["bundle_sha256"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise SettingsError(
-                str(path), found="no report of drift", expected="the drift.json of a season that was good",
-                remedy="Run geocrop drift --out FOLDER on that season.",
-            ) from None  # fmt: skip
-        pages.append(page)
-    return pages
-
-
 def drift_(args: argparse.Namespace) -> dict[str, Any]:
     "Hold a season or a map against what a model was trained on."
     from geocrop import drift, tracking
@@ -441,7 +425,7 @@ def drift_(args: argparse.Namespace) -> dict[str, Any]:
     model = args.model or home() / "results" / "model"
     if args.track and not args.out:
         raise SettingsError("--track", found="no --out", expected="a folder", remedy="Say where the report shall be.")
-    ordinary = _reports(args.ordinary)
+    ordinary = [drift.read_page(path) for path in args.ordinary]
     if args.map:
         page = drift.map_drift(model, args.map, args.against or home() / "results" / "map.tif", block_m=args.block_m)
     else:

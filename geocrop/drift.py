@@ -6,8 +6,8 @@
 __all__ = ['NEGLIGIBLE', 'MAJOR', 'ALPHA', 'REACH_DAYS', 'GAP_DAYS', 'WHOLE_DAY', 'MOVED', 'UNSURE', 'P0', 'P1', 'FEATURE_SHARE',
            'KINDS', 'INK', 'OLD', 'NEW', 'Known', 'Reference', 'tally', 'Size', 'effective_size', 'Shift', 'shift',
            'settled_day', 'FeatureShift', 'feature_shifts', 'AnswerShift', 'answer_shift', 'ScoreDrop', 'score_drop',
-           'kind_of', 'drift', 'map_drift', 'prometheus', 'write', 'run', 'closing', 'plot_psi', 'plot_quantiles',
-           'plot_shares', 'plot_areas']
+           'kind_of', 'drift', 'map_drift', 'prometheus', 'write', 'read_page', 'run', 'closing', 'plot_psi',
+           'plot_quantiles', 'plot_shares', 'plot_areas']
 
 # %% ../nbs/50_drift.ipynb #c948259c
 import datetime as dt
@@ -388,7 +388,7 @@ def score_drop(
     return ScoreDrop(before, now, drop, float(low), float(high), len(names), severity)
 
 # %% ../nbs/50_drift.ipynb #f63b0457
-FEATURE_SHARE = 0.1  # of the judged features, and two at least: one band that is off shows in an index or two
+FEATURE_SHARE = 0.25  # of the judged features, and two at least; chosen on other simulated seasons than those below
 
 
 def _known_alike(bundle: Bundle, X: NDArray[np.float32]) -> NDArray[np.bool_] | None:
@@ -702,6 +702,21 @@ def write(
         with publish(Path(folder) / name) as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")
     return {name: Path(folder) / name for name in texts}
+
+
+def read_page(
+    path: str | Path,  # drift.json that write wrote
+) -> dict[str, Any]:
+    "A page; SampleError where it is none."
+    try:
+        page = json.loads(Path(path).read_text(encoding="utf-8"))
+        page["shifts"], page["answers"], page["bundle_sha256"]
+        return page
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SampleError(
+            str(path), found="no report of drift", expected="the drift.json of a season",
+            remedy="Make it: geocrop drift --out FOLDER",
+        ) from None  # fmt: skip
 
 
 def run(

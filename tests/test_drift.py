@@ -13,6 +13,7 @@ import rasterio
 from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 
+import geocrop_papermill
 from geocrop import drift
 from geocrop.bundle import read_bundle
 from geocrop.cli import main
@@ -292,6 +293,19 @@ def test_the_command_writes_the_same_report_twice(model: Path, tmp_path: Path, c
     raised = {(a["kind"], a["severity"]) for a in page["alarms"]}
     assert alarms == {key: float(key in raised) for key in drift.KINDS}
     assert raised <= set(alarms)
+
+
+def test_the_report_is_a_notebook_with_figures(model: Path, tmp_path: Path):
+    drift.write(drift.drift(model, season_rows(2, moved=1.5), SEASON), tmp_path)
+    report = tmp_path / "report.ipynb"
+    geocrop_papermill.run(
+        ROOT / "nbs/pipelines/06_drift.ipynb", report, {"page_path": str(tmp_path / "drift.json")}, cwd=ROOT
+    )
+    outputs = [out for cell in json.loads(report.read_text())["cells"] for out in cell.get("outputs", [])]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) == 3
+    assert "severity:\n  P1" in "".join(outputs[0]["text"])
+    with pytest.raises(SampleError, match="no report of drift"):
+        drift.read_page(report)
 
 
 def test_a_report_is_filed_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
