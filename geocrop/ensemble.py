@@ -371,14 +371,34 @@ _QUANTILES = tuple(round(0.05 * step, 2) for step in range(21))
 
 
 def _reference(X: np.ndarray, features: Sequence[str]) -> dict[str, Any]:
-    "Quantiles (at 0, 0.05 ... 1) and NaN share of each feature; quantiles are null where nothing was measured."
+    """Quantiles (at 0, 0.05 ... 1), the share of values at or below each, and NaN share of each feature.
+
+    The share is larger than the quantile's place where values are tied. Null where nothing was measured.
+    """
     table = {}
     for column, name in enumerate(features):
         values = X[:, column]
-        measured = values[~np.isnan(values)].astype("float64")
-        quantiles = [float(f"{q:.7g}") for q in np.quantile(measured, _QUANTILES)] if len(measured) else None
-        table[name] = {"nan_share": round(float(np.isnan(values).mean()), 6), "quantiles": quantiles}
+        measured = np.sort(values[~np.isnan(values)].astype("float64"))
+        quantiles = reached = None
+        if len(measured):
+            quantiles = [float(f"{q:.7g}") for q in np.quantile(measured, _QUANTILES)]
+            quantiles[-1] = float(measured[-1])  # not rounded down: it is the largest
+            reached = (np.searchsorted(measured, quantiles, "right") / len(measured)).round(6).tolist()
+        missing = round(float(np.isnan(values).mean()), 6)
+        table[name] = {"nan_share": missing, "quantiles": quantiles, "reached": reached}
     return table
+
+
+def _confidence(
+    proba: NDArray[np.float64], place: NDArray[np.integer], weight: NDArray[np.float64]
+) -> dict[str, list[float]]:
+    "Quantiles of the largest probability of rows, and its mean for each true class."
+    sure = proba.max(axis=1)
+    order = np.argsort(sure)
+    at = np.interp(_QUANTILES, np.cumsum(weight[order]) / weight.sum(), sure[order])
+    sums, held = (np.bincount(place, part, proba.shape[1]) for part in (sure * weight, weight))
+    mean = np.divide(sums, held, out=np.full(len(held), sure @ weight / weight.sum()), where=held > 0)
+    return {"quantiles": at.round(4).tolist(), "of_class": mean.round(4).tolist()}
 
 
 def _table_sha256(rows: _Rows) -> str:
@@ -614,6 +634,7 @@ class Ensemble(_Model):
         confusion = np.zeros((len(self.seen), len(self.seen)))
         np.add.at(confusion, (place[answered], calibrated[answered].argmax(axis=1)), weight[answered])
         return {
+            "confidence": _confidence(calibrated[answered], place[answered], weight[answered]),
             "confusion": (confusion / confusion.sum()).round(4).tolist(),  # rows: truth; shares of the held-out fields
             "log_loss": {name: round(log_loss(p, place, weight), 4) for name, p in said.items()},
             "calibration_error": {
