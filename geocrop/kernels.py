@@ -179,7 +179,7 @@ def definition_v1(
 _CACHE = "__file__" in globals()  # in a notebook each cell is cached alone, and a change of what it calls is not seen
 BLOCK_PX = 192  # pixels taken through all steps at a time; 128, 160, 224 and 256 are slower on the machine of bench/
 _P = np.uint64(BLOCK_PX)
-_P1, _P2, _P3, _P4, _P5, _P6 = (np.uint64(i * BLOCK_PX) for i in range(1, 7))  # distances of planes
+_P1, _P2, _P3, _P4, _P5, _P6, _P7 = (np.uint64(i * BLOCK_PX) for i in range(1, 8))  # distances of planes
 _CURVE = np.uint64(len(NODE_DAYS) * BLOCK_PX)  # distance of curves
 _NEVER = np.float32(1e30)  # a day so far away that the line to it is flat: (node - a) / (_NEVER - a) rounds to 0
 _0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -200,6 +200,16 @@ def _prefetch(typing, array, index):
         return context.get_dummy_value()
 
     return types.void(array, types.uint64), emit
+
+
+@intrinsic
+def _pick(typing, condition, yes, no):
+    "One of two values, both of which are at hand: never a branch, which `yes if condition else no` may become."
+
+    def emit(context, builder, signature, args):
+        return builder.select(*args)
+
+    return yes(types.boolean, yes, yes), emit
 
 
 @njit(nogil=True, error_model="numpy")
@@ -231,45 +241,48 @@ def _look(fine, coarse, scl, blue_at, red_at, nir_at, edge_at, swir_at, scl_at, 
         clear &= (blue_dn != 0) & (red_dn != 0) & (edge_dn != 0) & (nir_dn != 0) & (swir_dn != 0)
         clear &= (bright > _0) & (nir + edge > _0) & (nir + swir > _0) & (below != _0) & (last != day)
 
-        sight[new + p] = rise / bright if clear else i0
-        sight[new + _P1 + p] = (nir - edge) / (nir + edge) if clear else i1
-        sight[new + _P2 + p] = min(max(_EVI_GAIN * rise / below, -_1), _1) if clear else i2
-        sight[new + _P3 + p] = min(max(_SAVI_GAIN * rise / (bright + half), -_1), _1) if clear else i3
-        sight[new + _P4 + p] = (nir - swir) / (nir + swir) if clear else i4
-        sight[new + _P5 + p] = day if clear else last
+        sight[new + p] = _pick(clear, rise / bright, i0)
+        sight[new + _P1 + p] = _pick(clear, (nir - edge) / (nir + edge), i1)
+        sight[new + _P2 + p] = _pick(clear, min(max(_EVI_GAIN * rise / below, -_1), _1), i2)
+        sight[new + _P3 + p] = _pick(clear, min(max(_SAVI_GAIN * rise / (bright + half), -_1), _1), i3)
+        sight[new + _P4 + p] = _pick(clear, (nir - swir) / (nir + swir), i4)
+        sight[new + _P5 + p] = _pick(clear, day, last)
 
 
 @njit(nogil=True, error_model="numpy")
 def _look_back(sight, step, ahead):
-    "Backward over one date: what is seen next, and on how many days so far."
+    "Backward over one date: what is seen next, and on how many days so far, from one half of `ahead` into the other."
     old = np.uint64(step) * _P6
     new = old + _P6
+    then = np.uint64(step & 1) * _P7
+    now = _P7 - then
     for p in range(_P):
         day = sight[new + _P5 + p]
         seen = day != sight[old + _P5 + p]
         i0, i1, i2 = sight[new + p], sight[new + _P1 + p], sight[new + _P2 + p]
         i3, i4 = sight[new + _P3 + p], sight[new + _P4 + p]
-        n0, n1, n2, n3 = ahead[p], ahead[_P1 + p], ahead[_P2 + p], ahead[_P3 + p]
-        n4, next_day, count = ahead[_P4 + p], ahead[_P5 + p], ahead[_P6 + p]
-        ahead[p] = i0 if seen else n0
-        ahead[_P1 + p] = i1 if seen else n1
-        ahead[_P2 + p] = i2 if seen else n2
-        ahead[_P3 + p] = i3 if seen else n3
-        ahead[_P4 + p] = i4 if seen else n4
-        ahead[_P5 + p] = day if seen else next_day
-        ahead[_P6 + p] = count + (_1 if seen else _0)
+        n0, n1, n2, n3 = ahead[now + p], ahead[now + _P1 + p], ahead[now + _P2 + p], ahead[now + _P3 + p]
+        n4, next_day, count = ahead[now + _P4 + p], ahead[now + _P5 + p], ahead[now + _P6 + p]
+        ahead[then + p] = _pick(seen, i0, n0)
+        ahead[then + _P1 + p] = _pick(seen, i1, n1)
+        ahead[then + _P2 + p] = _pick(seen, i2, n2)
+        ahead[then + _P3 + p] = _pick(seen, i3, n3)
+        ahead[then + _P4 + p] = _pick(seen, i4, n4)
+        ahead[then + _P5 + p] = _pick(seen, day, next_day)
+        ahead[then + _P6 + p] = count + _pick(seen, _1, _0)
 
 
 @njit(nogil=True, error_model="numpy")
 def _draw(sight, step, ahead, node, curve):
     "One node of the five curves: on the line from what was seen last to what is seen next."
     old = np.uint64(step) * _P6
-    at = np.uint64(node * BLOCK_PX)
+    at, now = np.uint64(node * BLOCK_PX), np.uint64(step & 1) * _P7
     for p in range(_P):
-        low_day, high_day = sight[old + _P5 + p], ahead[_P5 + p]
+        low_day, high_day = sight[old + _P5 + p], ahead[now + _P5 + p]
         a0, a1, a2 = sight[old + p], sight[old + _P1 + p], sight[old + _P2 + p]
         a3, a4 = sight[old + _P3 + p], sight[old + _P4 + p]
-        b0, b1, b2, b3, b4 = ahead[p], ahead[_P1 + p], ahead[_P2 + p], ahead[_P3 + p], ahead[_P4 + p]
+        b0, b1, b2 = ahead[now + p], ahead[now + _P1 + p], ahead[now + _P2 + p]
+        b3, b4 = ahead[now + _P3 + p], ahead[now + _P4 + p]
         weight = (np.float32(STEP_DAYS * node) - low_day) / (high_day - low_day)
         curve[at + p] = a0 + (b0 - a0) * weight
         curve[at + _CURVE + p] = a1 + (b1 - a1) * weight
@@ -335,18 +348,19 @@ def _shape(curve, at, out, to):
     for p in range(_P):
         q, r = at + p, to + p
         first = v = top = low = total = curve[q]
-        up, down, peak = -_NEVER, _NEVER, np.float32(27)
+        up, down, peak = -_NEVER, _NEVER, _0
         for n in range(1, 10):  # three loops: the compiler unrolls short ones only
             w = curve[q + np.uint64(n * BLOCK_PX)]
+            peak = _pick(w > top, np.float32(n), peak)  # the first of equals
             top, low, total, up, down, v = max(top, w), min(low, w), total + w, max(up, w - v), min(down, w - v), w
         for n in range(10, 19):
             w = curve[q + np.uint64(n * BLOCK_PX)]
+            peak = _pick(w > top, np.float32(n), peak)
             top, low, total, up, down, v = max(top, w), min(low, w), total + w, max(up, w - v), min(down, w - v), w
         for n in range(19, 28):
             w = curve[q + np.uint64(n * BLOCK_PX)]
+            peak = _pick(w > top, np.float32(n), peak)
             top, low, total, up, down, v = max(top, w), min(low, w), total + w, max(up, w - v), min(down, w - v), w
-        for n in range(26, -1, -1):  # the first of equals
-            peak = np.float32(n) if curve[q + np.uint64(n * BLOCK_PX)] == top else peak
         out[r] = top - low
         out[r + _P1] = _STEP * (total - _HALF * (first + v))
         out[r + _P2] = peak
@@ -388,7 +402,7 @@ def _put(features, ahead, min_clear, out, at, stride):
     for f in range(_FEATURES):
         row, to = np.uint64(f * BLOCK_PX), np.uint64(f) * stride + at
         for p in range(_P):
-            out[to + p] = features[row + p] if ahead[_P6 + p] >= min_clear else _NAN
+            out[to + p] = _pick(ahead[_P6 + p] >= min_clear, features[row + p], _NAN)
 
 
 @njit(nogil=True, error_model="numpy", cache=_CACHE)
@@ -399,7 +413,7 @@ def _blocks(plan, fine, coarse, scl, layout, at, out, clear_days, out_at, stride
     fine_at, coarse_at, scl_at = at
     n_time = len(day)
     sight = np.empty((n_time + 1) * 6 * BLOCK_PX, np.float32)
-    ahead = np.empty(7 * BLOCK_PX, np.float32)
+    ahead = np.empty(14 * BLOCK_PX, np.float32)
     curve = np.empty(5 * 28 * BLOCK_PX, np.float32)
     features = np.empty(_FEATURES * BLOCK_PX, np.float32)
     for block in range(0, n, BLOCK_PX):
@@ -420,7 +434,7 @@ def _blocks(plan, fine, coarse, scl, layout, at, out, clear_days, out_at, stride
             where = f + blue, f + red, f + nir, c + edge, c + swir, k
             _look(fine, coarse, scl, *where, day[step], add[step], one[step], sight, step)
         ahead[:] = _0
-        ahead[5 * BLOCK_PX : 6 * BLOCK_PX] = _NEVER
+        ahead[5 * BLOCK_PX : 6 * BLOCK_PX] = ahead[12 * BLOCK_PX : 13 * BLOCK_PX] = _NEVER
         node = 27
         for step in range(n_time, -1, -1):  # `steps` of a node: how many dates are not after it
             if step < n_time:
