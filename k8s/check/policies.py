@@ -176,7 +176,7 @@ def images_are_pinned(pages: list[Document], overlay: str) -> Iterator[str]:
             elif OURS in place and not RELEASE.fullmatch(tag):
                 yield f"{workload.called}: found image {image}; expected the tag a version x.y.z or a git revision"
             elif OURS not in place and not DIGEST.fullmatch(digest):
-                yield f"{workload.called}: found image {image}; expected @sha256:..., from k8s/images/pin.py"
+                yield f"{workload.called}: found image {image}; expected @sha256:..., from k8s/images/pin.sh"
 
 
 def pods_are_unprivileged(pages: list[Document], overlay: str) -> Iterator[str]:
