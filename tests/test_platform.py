@@ -241,7 +241,7 @@ def test_the_switch_and_nothing_else_claims_the_live_page(production: Pages):
     assert any("the live page" in text for text in policies.hosts_are_ours(pages, "production"))
 
 
-# --- schemas, workflows, applications, Terraform -----------------------------------------------------------------------
+# --- schemas, workflows, applications, Terraform ----------------------------------------------------------------------
 
 
 def test_a_word_that_no_schema_knows_is_found(production: Pages, workflows: Pages, applications: Pages):
