@@ -52,5 +52,7 @@ def rows(root: Path) -> Iterator[Row]:
             wrong.append(f"{resource}: {check} {found['check_name']}")
     wrong += [f"{check} is excepted, but nothing fails it" for check in sorted(EXCEPT.keys() - used)]
     count = summary["passed"] + summary["failed"]
-    checks = f"Checkov {summary['checkov_version']}; {len(EXCEPT)} of its rules are excepted, with reasons, {len(failed)} times"
+    checks = (
+        f"Checkov {summary['checkov_version']}; {len(EXCEPT)} rules are excepted, with reasons, {len(failed)} times"
+    )
     yield Row("checkov results", count, checks, wrong, [])
