@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,8 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     "libpq's variables of a PostgreSQL that has a service's tables and a user, and MLflow's database."
     if binaries() is None:
         pytest.skip("no PostgreSQL with PostGIS; on Debian: apt-get install postgresql-15 postgresql-15-postgis-3")
-    folder = Path("/tmp") / f"geocrop-restore-{os.getpid()}"  # its account must be able to enter
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="geocrop-restore-"))  # not pytest's, which only we may enter
     (port,) = free_ports(1)
     try:
         with postgres(folder, port) as dsn:
