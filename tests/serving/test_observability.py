@@ -132,9 +132,10 @@ def test_the_reconciler_says_when_it_looked(project: service.Project, monkeypatc
 
 def test_drift_is_told_on_and_nothing_else(project: service.Project):
     folder = Path(project.environment["GEOCROP_STORE_RESULTS"]) / "drift"
-    folder.mkdir(parents=True)
     line = 'geocrop_drift_psi{{feature="ndvi_max",model="m",season="{}"}} {}\n'
-    old, new, bad = folder / "2022.prom", folder / "2023.prom", folder / "bad.prom"
+    old, new, bad = (folder / f"{name}/geocrop_drift.prom" for name in ("2022", "2023", "bad"))
+    for path in (old, new, bad):
+        path.parent.mkdir(parents=True)
     old.write_text("# TYPE geocrop_drift_psi gauge\n" + line.format(2022, 0.1) + line.format(2023, 0.9))
     new.write_text(
         "# TYPE geocrop_drift_psi gauge\n" + line.format(2023, 0.2)
