@@ -44,11 +44,13 @@ EXPORTED = """
 import json
 from serving.api.app import create_app
 from serving.jobs import database
+from serving.worker.metrics import Metrics
 
 app = create_app()
 database.upgrade(app.state.service.engine)
 suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
-metrics = list(app.state.service.metrics.registry.collect())
+registries = [app.state.service.metrics.registry, Metrics().registry]
+metrics = [metric for registry in registries for metric in registry.collect()]
 print(json.dumps([metric.name + suffix for metric in metrics for suffix in suffixes.get(metric.type, [""])]))
 """
 
@@ -115,7 +117,7 @@ def undocumented(root: Path) -> list[str]:
 
 
 def exported(root: Path) -> set[str]:
-    "Names of the samples that the API tells, as it tells them."
+    "Names of the samples that the API and the side that answers tell, as they tell them."
     python = root / ".venv/bin/python"
     with tempfile.TemporaryDirectory() as folder:
         places = {"DATABASE_URL": f"sqlite:///{folder}/service.db", "STORE_RESULTS": folder, "STORE_MODELS": folder}

@@ -13,11 +13,13 @@ import pytest
 import service
 import watch
 import yaml
+from prometheus_client import start_http_server
 from runners import until
 from sqlalchemy import Engine, update
 
 from serving.jobs import database, jobs, tables, workers
 from serving.jobs.users import User
+from serving.worker.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "k8s/monitoring"
@@ -108,7 +110,13 @@ def test_every_panel_asks_what_prometheus_understands_and_ours_have_an_answer(
     series = 'feature="ndvi_max",model="m",season="2023"'
     alarm = 'kind="features",severity="P1",model="m",season="2023"'
     (drift / "2023.prom").write_text(f"geocrop_drift_psi{{{series}}} 0.3\ngeocrop_drift_alarm{{{alarm}}} 1\n")
-    with watch.prometheus(tmp_path, hasty(live.url.removeprefix("http://"), "127.0.0.1:9", tmp_path)) as prometheus:
+    answers = Metrics()  # of the side that answers
+    answers.follows(asked.MODEL)
+    server, _ = start_http_server(0, "127.0.0.1", answers.registry)
+    config = hasty(live.url.removeprefix("http://"), "127.0.0.1:9", tmp_path)
+    other = {"job_name": "geocrop-answers", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
+    config["scrape_configs"].append(other)
+    with watch.prometheus(tmp_path, config) as prometheus:
 
         def seen(expression: str) -> None:
             until(lambda: prometheus.query(expression), 60)
@@ -119,6 +127,10 @@ def test_every_panel_asks_what_prometheus_understands_and_ours_have_an_answer(
             job = jobs.claim(engine, "a", 60)
             assert job and jobs.publish(engine, job, "a", RESULT)
         watch.answer(f"{live.url}/legend").close()
+        for _ in range(2):
+            answers.requests.labels("POST", "/quote", 200).observe(0.1)
+            answers.inferred([1, 1, 255], [0.9, 0.6], {1: "maize"})
+            seen('increase(geocrop_inferred_rows_total{class="maize"}[1m])')
         seen('rate(geocrop_request_seconds_count{route="/legend"}[1m])')
         seen("increase(geocrop_job_run_seconds_count[1m]) > 0")
         seen("geocrop_drift_alarm == 1")
@@ -129,4 +141,5 @@ def test_every_panel_asks_what_prometheus_understands_and_ours_have_an_answer(
                 found = prometheus.query(expression)
                 if dashboard.stem != "cluster" and not found:
                     silent.append(f"{dashboard.stem}, {panel}: {expression}")
+    server.shutdown()
     assert not silent

@@ -72,7 +72,7 @@ def test_a_trace_goes_from_the_request_to_the_windows_of_the_map(place: Place):
     assert not [span for span in told.spans() if "/healthz" in span.name]
     lines = [json.loads(line) for line in said if line.startswith("{")]
     assert {line["logger"] for line in lines if line.get("trace") == trace and line["job"] == id} >= {
-        "serving.api.requests", "serving.worker.worker"
+        "serving.requests", "serving.worker.worker"
     }  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import logs, tracing
+from . import logs, tracing
 
-log = logging.getLogger("serving.api.requests")
+log = logging.getLogger("serving.requests")
 NOWHERE = "(none)"  # a path that no route has: it must not become a label, or anybody could make labels
-PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, by machines: neither traced nor written down
+# Asked every few seconds, by machines: neither traced nor written down.
+PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 
 class Observed:
