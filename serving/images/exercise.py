@@ -225,7 +225,7 @@ def serve(api: Box, worker: Box, folder: Path) -> dict[str, float]:
 def exercise() -> dict[str, Any]:
     "Facts of each image, and what its processes took; Unfit where one is not what it should be."
     with tempfile.TemporaryDirectory(prefix="geocrop-images-") as name:
-        os.chmod(name, 0o755)  # noqa: S103  # nosec B103: the user of an image has to enter
+        os.chmod(name, 0o755)  # its user has to enter  # noqa: S103  # nosec B103
         return _exercise(Path(name))
 
 
