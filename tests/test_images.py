@@ -1,11 +1,24 @@
 "The images of the service as far as they can be had without an engine: steps, contents, and what they do together."
 
+import re
+import sys
+from importlib.metadata import requires
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from serving.images import exercise
 from serving.images.dockerfile import images
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "k8s"))
+from check import images as checked  # noqa: E402
+
+EXTRAS = {"api": {"serving"}, "worker": {"science", "serving"}, "lab": {"lab", "serving"}}
+LEFT_OUT = "rfc3987-syntax"  # by [tool.uv] of pyproject.toml
+LOCKED_FOR = {"python_version": "3.11", "python_full_version": "3.11.0"}  # as make lock says
 
 
 def test_what_the_dockerfile_says_is_read():
@@ -20,3 +33,36 @@ def test_the_images_of_the_service_install_start_and_work_together():
     "All of it in one: what takes long is to install and to compile."
     found = exercise.exercise()
     assert found["api"]["megabytes"] < found["worker"]["megabytes"] / 2
+
+
+def needed(extras: set[str]) -> set[str]:
+    "Packages that this project with some of its extras needs, by what is installed here."
+    found, ahead = set[str](), [("geocrop", frozenset(extras))]
+    seen = set[tuple[str, frozenset[str]]]()
+    while ahead:
+        name, asked = ahead.pop()
+        if (name, asked) in seen:
+            continue
+        seen.add((name, asked))
+        for requirement in map(Requirement, requires(name) or []):
+            marker = requirement.marker
+            if marker and not any(marker.evaluate({"extra": extra, **LOCKED_FOR}) for extra in asked or {""}):
+                continue
+            below = canonicalize_name(requirement.name)
+            if below not in ("geocrop", LEFT_OUT):
+                found.add(below)
+            if below != LEFT_OUT:
+                ahead.append((below, frozenset(requirement.extras)))
+    return found
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_a_lock_holds_what_its_image_needs_and_no_more(name: str):
+    lock = (ROOT / f"serving/images/{name}.lock").read_text()
+    assert set(re.findall(r"^([a-z0-9._-]+)==", lock, re.M)) == needed(EXTRAS[name]), "Run: make lock"
+
+
+def test_the_locks_of_the_images_are_parts_of_the_project_s_own():
+    known = (ROOT / "requirements.lock").read_text() + (ROOT / "bootstrap.lock").read_text()
+    for name in (*EXTRAS, "build"):
+        assert not checked.locked(ROOT / f"serving/images/{name}.lock", known)
