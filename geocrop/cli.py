@@ -460,7 +460,7 @@ def champion(args: argparse.Namespace) -> dict[str, Any]:
 # %% ../nbs/60_cli.ipynb #905e61ce
 def serve(args: argparse.Namespace) -> None:
     "Run the service on this machine until it is told to stop."
-    from serving.worker.process import log_to_stderr
+    from serving.logs import log_to_stderr
     from serving.worker.serve import serve as run
 
     log_to_stderr()
@@ -476,7 +476,7 @@ def serve(args: argparse.Namespace) -> None:
 
 def worker(args: argparse.Namespace) -> None:
     "Make the maps that the service was asked for, until told to stop."
-    from serving.worker.process import log_to_stderr
+    from serving.logs import log_to_stderr
     from serving.worker.wake import serve as run
 
     log_to_stderr()

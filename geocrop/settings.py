@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PARAMS', 'AT_LEAST', 'SETTINGS', 'NAMES', 'Section', 'Base', 'Simulate', 'Items', 'Features', 'Train', 'Evaluate',
            'Gate', 'Export', 'Catalogue', 'Labels', 'MLflow', 'Store', 'Country', 'Database', 'Redis', 'Api', 'Jobs',
-           'home', 'params', 'settings', 'season', 'area', 'legend', 'today', 'read_outline', 'Bounds', 'bounds',
-           'check_request']
+           'Telemetry', 'home', 'params', 'settings', 'season', 'area', 'legend', 'today', 'read_outline', 'Bounds',
+           'bounds', 'check_request']
 
 # %% ../nbs/01_settings.ipynb #84494fe6
 import configparser
@@ -242,11 +242,19 @@ class Jobs:
     recruiter_jobs: int = 5  # Of one user with the role recruiter, in all
 
 
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    "What the processes of the service tell of themselves."
+
+    logs: str = "text"  # text: lines for people; json: a line of JSON each, with the ids of job and trace
+    traces: str = ""  # Address of an OTLP/HTTP collector, http://HOST:4318; empty: no traces
+
+
 SETTINGS: dict[str, type] = {
     "catalogue": Catalogue, "labels": Labels, "mlflow": MLflow, "store": Store, "country": Country,
-    "database": Database, "redis": Redis, "api": Api, "jobs": Jobs,
+    "database": Database, "redis": Redis, "api": Api, "jobs": Jobs, "telemetry": Telemetry,
 }  # fmt: skip
-NAMES = ("collections", "credit", "experiment", "host", "secret")  # keys that hold names; all others hold places
+NAMES = ("collections", "credit", "experiment", "host", "logs", "secret")  # keys of names; all others are of places
 
 # %% ../nbs/01_settings.ipynb #e4ab9708
 Section = TypeVar("Section")
@@ -350,7 +358,7 @@ def params(
 
 
 def settings(
-    section: str,  # Name of a section: catalogue, labels, mlflow, store, country, database, redis, api, jobs
+    section: str,  # A section: catalogue, labels, mlflow, store, country, database, redis, api, jobs, telemetry
     folder: str | Path | None = None,  # Project folder; None is the one we are in
 ) -> Any:  # The section's dataclass, paths made absolute
     "A section of settings.ini with the environment's overrides; the whole file is checked."

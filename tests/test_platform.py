@@ -5,6 +5,9 @@ Also here: every script that runs in the cluster, on real servers. Whether the m
 """
 
 import copy
+import json
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +17,34 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "k8s"))
-from check import kustomize, policies, table  # noqa: E402
+from check import argo, kustomize, policies, schemas, table  # noqa: E402
 from check.__main__ import rows  # noqa: E402
 
 Pages = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def production() -> Pages:
-    "What the overlay builds. Tests break copies."
+def tools() -> Path:
+    "Environment of platform-check."
     if not (kustomize.TOOLS / "kubectl").is_file():
         pytest.skip("no kubectl in k8s/check/.venv; run: make platform-check")
-    return kustomize.build(ROOT / "k8s/overlays/production")
+    return kustomize.TOOLS
+
+
+@pytest.fixture(scope="module")
+def production(tools: Path) -> Pages:
+    "What the overlay builds, and what watches it. Tests break copies."
+    return policies.deployed(ROOT, "production")
+
+
+@pytest.fixture(scope="module")
+def workflows(tools: Path) -> Pages:
+    return kustomize.build(ROOT / "k8s/workflows")
+
+
+@pytest.fixture(scope="module")
+def applications(tools: Path) -> Pages:
+    return kustomize.build(ROOT / "k8s/argocd/apps")
 
 
 def one(pages: Pages, kind: str, name: str) -> dict[str, Any]:
@@ -220,6 +239,138 @@ def test_the_switch_and_nothing_else_claims_the_live_page(production: Pages):
     pages = [*production, ingress(policies.LIVE)]
     assert list(policies.hosts_are_ours(pages, policies.SWITCH)) == []
     assert any("the live page" in text for text in policies.hosts_are_ours(pages, "production"))
+
+
+# --- schemas, workflows, applications, Terraform ----------------------------------------------------------------------
+
+
+def test_a_word_that_no_schema_knows_is_found(production: Pages, workflows: Pages, applications: Pages):
+    bad = copy.deepcopy(
+        [
+            one(production, "Deployment", "api"),
+            one(production, "ExternalSecret", "service"),
+            one(workflows, "CronWorkflow", "retrain-weekly"),
+            one(applications, "Application", "external-secrets"),
+        ]
+    )
+    bad[0]["spec"]["replica"] = 2
+    bad[1]["spec"]["secretStoreReference"] = {"name": "here"}
+    bad[2]["spec"]["scheduled"] = ["* * * * *"]
+    bad[3]["spec"]["syncPolicy"]["automated"]["selfheal"] = True
+    bad.append({"apiVersion": "example.org/v1", "kind": "Unheard", "metadata": {"name": "of"}})
+    found = schemas.problems(bad)
+    for tool, word in (
+        ("kubernetes", "replica"), ("hera", "scheduled"), ("types", "secretStoreReference"), ("types", "selfheal"),
+        ("nothing", "Unheard/of"),
+    ):  # fmt: skip
+        assert any(word in text for text in found[tool]), found
+    good = [one(production, "Deployment", "api"), one(workflows, "CronWorkflow", "retrain-weekly")]
+    assert not any(schemas.problems(good).values())
+
+
+def steps(pages: Pages) -> list[str]:
+    "All that is said of workflows and of what starts them."
+    templates = {page["metadata"]["name"]: page for page in pages if page["kind"] == "WorkflowTemplate"}
+    said = [text for page in templates.values() for text in argo.workflow(page, pages)]
+    for page in pages:
+        if page["kind"] in ("CronWorkflow", "WorkflowEventBinding"):
+            said += argo.submits(page, templates)
+    pods = [pod for page in templates.values() for pod in argo.pods(page)]
+    return said + [text for policy in argo.OF_PODS for text in policy(pods, "workflows")]
+
+
+def retrain(pages: Pages) -> dict[str, Any]:
+    return one(pages, "WorkflowTemplate", "retrain")["spec"]
+
+
+def template(pages: Pages, number: int = 0) -> dict[str, Any]:
+    return retrain(pages)["templates"][number]
+
+
+def task(pages: Pages, number: int) -> dict[str, Any]:
+    return template(pages)["dag"]["tasks"][number]
+
+
+def passed(pages: Pages) -> list[dict[str, str]]:
+    "Parameters that the binding of drift passes on."
+    return one(pages, "WorkflowEventBinding", "drift")["spec"]["submit"]["arguments"]["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (lambda p: template(p).update(name="train"), "entrypoint retrain"),
+        (lambda p: task(p, 1).update(template="scripts"), "template scripts"),
+        (lambda p: task(p, 3).update(depends="gate"), "depends on gate"),
+        (lambda p: task(p, 2)["arguments"]["parameters"][0].update(value="reproduce.sh"), "script reproduce.sh"),
+        (lambda p: task(p, 2)["arguments"]["parameters"].pop(), "passes ['script']"),
+        (lambda p: template(p, 2).update(inputs={"parameters": [{"name": "script"}]}), "uses input words"),
+        (lambda p: template(p, 2)["container"].update(image="geocrop-lab"), "expected a version"),
+        (lambda p: template(p, 2)["container"]["securityContext"].pop("readOnlyRootFilesystem"), "write to its image"),
+        (lambda p: without(p, "ServiceAccount", "argo-executor"), "executor argo-executor"),
+        (lambda p: retrain(p).pop("podMetadata"), "needs-kubernetes"),
+        (
+            lambda p: one(p, "WorkflowTemplate", "retrain")["spec"]["arguments"]["parameters"].pop(),
+            "parameter approval",
+        ),
+        (lambda p: one(p, "CronWorkflow", "retrain-weekly")["spec"].update(schedules=["weekly"]), "'weekly'"),
+        (lambda p: one(p, "CronWorkflow", "retrain-weekly")["spec"].update(timezone="Harare"), "timezone Harare"),
+        (lambda p: one(p, "CronWorkflow", "retrain-weekly")["spec"].pop("concurrencyPolicy"), "twice at once"),
+        (lambda p: passed(p)[0].update(name="why"), "passes why"),
+        (lambda p: passed(p).pop(), "without anybody's leave"),
+    ],
+)
+def test_a_workflow_that_lacks_something_is_refused(workflows: Pages, broken: Any, said: str):
+    assert steps(workflows) == []
+    pages = copy.deepcopy(workflows)
+    broken(pages)
+    assert any(said in text for text in steps(pages)), steps(pages)
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "said"),
+    [
+        ("external-secrets", lambda s: s["syncPolicy"]["automated"].update(prune=False), "expected prune"),
+        ("external-secrets", lambda s: s["syncPolicy"].pop("automated"), "expected prune"),
+        ("external-secrets", lambda s: s["source"].update(targetRevision="2.*"), "exact version"),
+        (
+            "geocrop",
+            lambda s: s["template"]["spec"]["source"].update(path="k8s/overlay/{{ .name }}"),
+            "k8s/overlay/edge",
+        ),
+    ],
+)
+def test_an_application_that_leads_nowhere_is_refused(applications: Pages, name: str, broken: Any, said: str):
+    (page,) = (copy.deepcopy(page) for page in applications if page["kind"].startswith("Application")
+               and page["metadata"]["name"] == name)  # fmt: skip
+    assert list(argo.application(page, ROOT)) == []
+    broken(page["spec"])
+    assert any(said in text for text in argo.application(page, ROOT)), list(argo.application(page, ROOT))
+
+
+def test_terraform_that_makes_more_or_less_is_refused(tools: Path, tmp_path: Path):
+    changes = {  # file, what stands there, what instead; a word of what is said
+        "good": ("quotas.tf", "", "", ""),
+        "more": ("namespaces.tf", '_namespace_v1" "argocd"', '_secret_v1" "argocd"', "kubernetes_secret_v1.argocd"),
+        "open": ("namespaces.tf", '"restricted"', '"privileged"', "pod security privileged"),
+        "unknown": ("quotas.tf", "default_request", "default_requests", "defaultRequests"),
+        "other": ("versions.tf", '"2.38.0"', '">= 2"', "version ['>= 2']"),
+        "runs": ("versions.tf", "provider ", 'module "all" { source = "./all" }\nprovider ', "module"),
+    }  # fmt: skip
+    for name, (file, old, new, _) in changes.items():
+        folder = shutil.copytree(ROOT / "k8s/terraform", tmp_path / name)
+        (folder / file).write_text(
+            (folder / file).read_text().replace(old, new) if old else (folder / file).read_text()
+        )
+    program = (
+        "import json, pathlib, sys; from check import terraform as t; "
+        "print(json.dumps({p.name: list(t.problems(t.read(p))) for p in pathlib.Path(sys.argv[1]).iterdir()}))"
+    )
+    done = subprocess.run([tools / "python", "-c", program, tmp_path], capture_output=True, text=True, cwd=ROOT / "k8s")
+    said = json.loads(done.stdout)
+    assert said.pop("good") == []
+    for name, found in said.items():
+        assert any(changes[name][3] in text for text in found), (name, found)
 
 
 # --- the table -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from .table import Row, shown
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("rendered", "policies", "terraform", "argo", "monitoring", "pipelines", "images")
+MODULES = ("rendered", "policies", "scanned", "terraform", "argo", "monitoring", "pipelines", "images")
 
 
 def rows(root: Path, modules: tuple[str, ...] = MODULES) -> Iterator[Row]:

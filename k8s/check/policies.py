@@ -19,6 +19,7 @@ NAMESPACE = "geocrop"
 UID = 10_000  # above those of a node's own users
 LIVE = "portfolio.techarvest.co.zw"  # of the page that is there already
 SWITCH = "switch"  # the one overlay that may claim it
+EDGE = "edge"  # workers alone; what watches them is in the first cluster
 DOMAIN = "techarvest.co.zw"
 OURS = "/geocrop/"  # in the name of an image that we build
 RELEASE = re.compile(r"\d+\.\d+\.\d+|[0-9a-f]{40}")  # tag of an image of ours: a version, or a git revision
@@ -176,7 +177,7 @@ def images_are_pinned(pages: list[Document], overlay: str) -> Iterator[str]:
             elif OURS in place and not RELEASE.fullmatch(tag):
                 yield f"{workload.called}: found image {image}; expected the tag a version x.y.z or a git revision"
             elif OURS not in place and not DIGEST.fullmatch(digest):
-                yield f"{workload.called}: found image {image}; expected @sha256:..., from k8s/images/pin.py"
+                yield f"{workload.called}: found image {image}; expected @sha256:..., from k8s/images/pin.sh"
 
 
 def pods_are_unprivileged(pages: list[Document], overlay: str) -> Iterator[str]:
@@ -485,10 +486,15 @@ POLICIES: tuple[Policy, ...] = (
 )  # fmt: skip
 
 
+def deployed(root: Path, overlay: str) -> list[Document]:
+    "What is in a cluster of an overlay: what watches is deployed beside it, but for the edge, which the first watches."
+    return build(root / "k8s/overlays" / overlay) + (build(root / "k8s/monitoring") if overlay != EDGE else [])
+
+
 def rows(root: Path) -> Iterator[Row]:
     "Each policy over each overlay."
     overlays = sorted(path.parent for path in (root / "k8s/overlays").glob("*/kustomization.yaml"))
-    built = {folder.name: build(folder) for folder in overlays}
+    built = {folder.name: deployed(root, folder.name) for folder in overlays}
     for policy in POLICIES:
         wrong = [f"{overlay}: {text}" for overlay, pages in built.items() for text in policy(pages, overlay)]
         called = policy.__name__.replace("_", " ")

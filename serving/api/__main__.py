@@ -17,6 +17,8 @@ import uvicorn
 
 from geocrop import settings
 from geocrop.schema import GeocropError
+from serving import tracing
+from serving.logs import log_to_stderr
 
 log = logging.getLogger("serving.api")
 LINGER_S = 1.0  # in which clients that hold a connection are told, with an answer, to open another
@@ -51,10 +53,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="default: api.port of settings.ini")
     parser.add_argument("--fd", type=int, help="number of a listening socket that was inherited, instead of these")
     asked = parser.parse_args(words)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for talkative in ("httpx", "numexpr"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
+        log_to_stderr()
+        tracing.begin("api")
         from .app import create_app
 
         api = settings.settings("api")
@@ -68,7 +69,10 @@ def main(words: list[str] | None = None) -> int:
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn passes the signal on when all is done
     listener = socket.socket(fileno=asked.fd) if asked.fd is not None else config.bind_socket()
-    Server(config).run(sockets=[listener])
+    try:
+        Server(config).run(sockets=[listener])
+    finally:
+        tracing.end()
     return 0
 
 

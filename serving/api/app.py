@@ -12,7 +12,7 @@ from . import answers, auth, baselines, health, jobs, legends, pages, problems, 
 from .bounded import Bounded
 from .health import Health
 from .legends import released
-from .metrics import Observed
+from .observed import Observed
 from .pages import Pages
 from .reconciler import Reconciler
 from .service import Service
@@ -38,7 +38,7 @@ def create_app(
         description=ABOUT,
         lifespan=_lifespan,
         middleware=[
-            Middleware(Observed, metrics=here.metrics, headers=HEADERS, closing=here.closing),
+            Middleware(Observed, requests=here.metrics.requests, headers=HEADERS, closing=here.closing),
             Middleware(Bounded, most=MOST_BYTES, more={answers.INFER: answers.MOST_BYTES}),
         ],
         docs_url=None,  # both would load scripts from elsewhere

@@ -24,9 +24,12 @@ class Reconciler(threading.Thread):
         while not self._ended.wait(self._here.limits.reconcile_s):
             try:
                 self._look()
+                self._here.metrics.reconciled.set_to_current_time()
             except DatabaseUnavailable as error:
+                self._here.metrics.reconciler_errors.inc()
                 log.warning("%s", error)
             except Exception:  # a thread that is gone would be missed by nobody, and then by everybody
+                self._here.metrics.reconciler_errors.inc()
                 log.exception("the reconciler goes on")
 
     def _look(self) -> None:

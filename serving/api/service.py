@@ -21,6 +21,7 @@ from serving.jobs.results import Results
 
 from . import tokens
 from .changes import Changes
+from .drift import Drift
 from .metrics import Metrics
 from .products import Products
 from .replies import Json
@@ -75,27 +76,27 @@ class Service:
         base = settings.params("base", home)
         engine = database.connect(settings.settings("database", home).url)
         results, bundles = Results(bucket(store.results, make=True)), bucket(store.models, make=True)
+        champion = cached(TTLCache(1, CHAMPION_S), lock=threading.Lock())(lambda: models.champion(bundles, base.name))
+        limits, legend = settings.settings("jobs", home), settings.legend(home)
         patience = httpx.Timeout(ANSWERS_S, connect=CONNECT_S, pool=CONNECT_S)
         return cls(
             folder=home,
             base=base,
             api=api,
-            limits=settings.settings("jobs", home),
+            limits=limits,
             bounds=settings.bounds(home),
             area=settings.area(home),
-            legend=settings.legend(home),
+            legend=legend,
             catalogue=settings.settings("catalogue", home).href,
             redis_url=settings.settings("redis", home).url,
             engine=engine,
             results=results,
             shelf=Shelf(bucket(store.baselines, make=True) if store.baselines else None),
-            champion=cached(TTLCache(1, CHAMPION_S), lock=threading.Lock())(
-                lambda: models.champion(bundles, base.name)
-            ),
+            champion=champion,
             door=Door(engine, tokens.secret(api, home)),
             products=Products(engine, results),
             changes=Changes(engine, lambda job: bytes(Json(status_info(job)).body)),
-            metrics=Metrics(engine),
+            metrics=Metrics(engine, champion, classes=legend.names, lease_s=limits.lease_s, drift=Drift(results.store)),
             answers=httpx.AsyncClient(base_url=api.answers, timeout=patience, trust_env=False),
         )
 

@@ -27,8 +27,9 @@ from geoalchemy2.shape import from_shape
 
 from geocrop import settings
 from geocrop.schema import Area, SchemaError, Season, geometry
+from serving import tracing
 
-from . import database, places
+from . import database, places, tallies
 from .database import clock
 from .errors import AttemptLost, JobEnded, JobNotFound, KeyReused, QueueFull, QuotaExceeded, described
 from .models import Model
@@ -75,6 +76,7 @@ class Job:
     lost: int  # Attempts that came to nothing and count
     lease_owner: str | None  # Worker that has it, or that brought it to its end
     lease_until: float | None
+    traceparent: str | None = None  # Of the request that it was asked with, where somebody traces
 
     @property
     def bundle(self) -> Model:
@@ -175,6 +177,7 @@ def _row(
         "area": shapely.geometry.mapping(outline), "west": west, "south": south, "east": east, "north": north,
         "season_first": season.first, "season_last": season.last, "year": season.year,
         "model": model.name, "model_version": model.version, "model_sha256": model.sha256,
+        "traceparent": tracing.traceparent(),
     }  # fmt: skip
 
 
@@ -303,10 +306,12 @@ def several(
     return [Job(*row) for row in database.read(engine, lambda conn: conn.execute(query).all())]
 
 
-def waited_s(engine: sa.Engine) -> float:
-    "Seconds that the oldest waiting job has waited; 0 where none waits."
-    query = sa.select(clock() - sa.func.min(jobs.c.created)).where(jobs.c.status == "accepted")
-    return max(0.0, database.read(engine, lambda conn: conn.scalar(query)) or 0.0)
+def ages_s(engine: sa.Engine) -> tuple[float, float]:
+    "Seconds that the oldest waiting job has waited, and the oldest running one has run; 0 where there is none."
+    waits = sa.select(clock() - sa.func.min(jobs.c.created)).where(jobs.c.status == "accepted").scalar_subquery()
+    runs = sa.select(clock() - sa.func.min(jobs.c.started)).where(jobs.c.status == "running").scalar_subquery()
+    waited, ran = database.read(engine, lambda conn: conn.execute(sa.select(waits, runs)).one())
+    return max(0.0, waited or 0.0), max(0.0, ran or 0.0)
 
 
 def counts(engine: sa.Engine) -> dict[str, int]:
@@ -435,12 +440,27 @@ def _end(engine: sa.Engine, job: Job, worker: str, status: str, **values: Any) -
     "The last step. Taken again by the same hand, as after a commit that was not heard of, it changes nothing."
     ours = (jobs.c.id == job.id, jobs.c.attempt == job.attempt, jobs.c.lease_owner == worker)
     taken = sa.select(sa.func.count()).where(*ours, jobs.c.status == status)
+    step = sa.update(jobs).where(_held(job, worker)).values(status=status, **_END, **values)
+    times = (jobs.c.created, jobs.c.started, jobs.c.finished)
 
     def work(conn: sa.Connection) -> bool:
-        conn.execute(sa.update(jobs).where(_held(job, worker)).values(status=status, **_END, **values))
-        return conn.scalar(taken) == 1
+        row = conn.execute(step.returning(*times)).one_or_none()
+        if row is None and conn.scalar(taken) == 1:
+            return True
+        tallies.add(conn, _counted(status, row, values))
+        return row is not None
 
     return database.write(engine, work)
+
+
+def _counted(status: str, times: sa.Row[Any] | None, values: Mapping[str, Any]) -> tallies.Counts:
+    "What is counted of a last step; one without times came too late."
+    if status == "failed":
+        return tallies.attempts("failed", 0 if times is None else 1, values["error"])
+    if times is None:
+        return tallies.attempts("refused")
+    created, started, finished = times
+    return tallies.published(started - created, finished - started, values["result"])
 
 
 def retry(
@@ -469,7 +489,10 @@ def _lose(
     fail = sa.update(jobs).where(last).values(status="failed", error=dict(error), **lost, **_END)
     failed = conn.scalars(fail.returning(jobs.c.id)).all()
     again = sa.update(jobs).where(which).values(not_before=clock() + delay_s, message=AGAIN, **lost, **_AGAIN)
-    return failed, conn.scalars(again.returning(jobs.c.id)).all()
+    retried = conn.scalars(again.returning(jobs.c.id)).all()
+    ends = (("failed", failed), ("retried", retried))
+    tallies.add(conn, {k: n for end, ids in ends for k, n in tallies.attempts(end, len(ids), error).items()})
+    return failed, retried
 
 
 def release(
@@ -479,7 +502,13 @@ def release(
 ) -> bool:  # False: dismissed or taken over
     "Give a job back unfinished, for another worker at once; the attempt is not held against it."
     query = sa.update(jobs).where(_held(job, worker)).values(not_before=clock(), message=AGAIN, **_AGAIN)
-    return database.write(engine, lambda conn: conn.execute(query).rowcount == 1)
+
+    def work(conn: sa.Connection) -> bool:
+        given = conn.execute(query).rowcount
+        tallies.add(conn, tallies.attempts("released", given))
+        return given == 1
+
+    return database.write(engine, work)
 
 
 def reconcile(

@@ -71,6 +71,7 @@ jobs = sa.Table(
     sa.Column("lease_owner", sa.String(128)),  # who has it, or brought it to its end
     sa.Column("lease_until", seconds),
     sa.Column("not_before", seconds, nullable=False),
+    sa.Column("traceparent", sa.String(55)),  # W3C: the request that it was asked with; none where nobody traces
     # The database reads the area itself, so that it cannot differ from what is asked. PostGIS only.
     sa.Column(
         "area_geom",
@@ -91,4 +92,12 @@ workers = sa.Table(
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("since", seconds, nullable=False),
     sa.Column("seen", seconds, nullable=False),
+)
+
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("label", sa.String(64), primary_key=True),
+    sa.Column("count", sa.Double, nullable=False),
 )

@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 FACTS = Path(__file__).parent / "src" / "facts.json"
-SECTIONS = ("Store", "Database", "Redis", "Api", "Jobs")  # of geocrop.settings: what the service is told
+SECTIONS = ("Store", "Database", "Redis", "Api", "Jobs", "Telemetry")  # of geocrop.settings: what the service is told
 PACKAGES = (
     "fastapi", "uvicorn", "sqlalchemy", "psycopg", "geoalchemy2", "alembic", "redis", "rq", "obstore", "titiler-core",
     "rio-tiler", "pyjwt", "pwdlib", "prometheus-client", "rasterio", "odc-geo", "numba", "xgboost-cpu", "lightgbm",

@@ -30,10 +30,10 @@ from geocrop.schema import AOI, CubeError, GeocropError, ItemsError, SchemaError
 from geocrop.store import bucket
 from serving.jobs import database, models
 from serving.jobs.models import Model
+from serving.logs import log_to_stderr
 
 from . import inference, outlook
 from .maps import Loaded, compiling_once
-from .process import log_to_stderr
 
 log = logging.getLogger("serving.worker.answers")  # whatever it is started as
 FOLLOW_S = 2.0  # between two looks at who the champion is

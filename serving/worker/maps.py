@@ -19,6 +19,7 @@ from geocrop.items import reading_threads, search
 from geocrop.mapping import MapModel, Product, map_area
 from geocrop.schema import AOI, Area, ModelError, Season, geometry
 from geocrop.store import bucket
+from serving import tracing
 from serving.jobs import models
 from serving.jobs.models import Model
 
@@ -45,20 +46,28 @@ def make(
     "Map an area as params.yaml says. GeocropError as the library raises it."
     begin = time.monotonic()
     tell(1, "searching scenes")
-    found = search(area, season)
+    with tracing.span("search scenes"):
+        found = search(area, season)
     geobox, features = grid(found), settings.params("features")
-    doing = f"mapping {len(found)} scenes"
-    product = map_area(
-        model,
-        found,
-        geobox,
-        out,
-        min_clear=features.min_clear,
-        mask=Mask.of(features),
-        window_px=settings.params("export").window_px,
-        threads=reading_threads(settings.params("base").threads),
-        progress=lambda done, total: tell(5 + 85 * done // max(total, 1), doing),
-    )
+    doing, windows = f"mapping {len(found)} scenes", tracing.Laps("window")
+
+    def told(done: int, total: int) -> None:
+        if done:
+            windows.lap({"geocrop.pixels_done": done})
+        tell(5 + 85 * done // max(total, 1), doing)
+
+    with tracing.span("map windows", facts={"geocrop.scenes": len(found)}):
+        product = map_area(
+            model,
+            found,
+            geobox,
+            out,
+            min_clear=features.min_clear,
+            mask=Mask.of(features),
+            window_px=settings.params("export").window_px,
+            threads=reading_threads(settings.params("base").threads),
+            progress=told,
+        )
     return Made(product, len(found), geobox.shape[0] * geobox.shape[1], time.monotonic() - begin)
 
 

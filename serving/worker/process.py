@@ -1,10 +1,9 @@
-"""What the processes of the service have in common: they end with the one that started them, and say what they do.
+"""What the processes of the service have in common: they end with the one that started them.
 
 python process.py PARENT COMMAND...   run a command that is sent SIGTERM when PARENT ends
 """
 
 import ctypes
-import logging
 import os
 import signal
 import sys
@@ -22,13 +21,6 @@ def die_with(
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent:  # it ended before we asked
         os.kill(os.getpid(), by)
-
-
-def log_to_stderr() -> None:
-    "What happens, a line each; of libraries only what matters."
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("alembic", "httpx", "numexpr", "uvicorn"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -26,14 +26,16 @@ from typing import IO, Any
 from geocrop import settings
 from geocrop.schema import GeocropError, StoreError
 from geocrop.store import bucket
+from serving import tracing
 from serving.jobs import models
 from serving.jobs.errors import described
 from serving.jobs.jobs import Job
 from serving.jobs.objects import failing
 from serving.jobs.results import Results
+from serving.logs import log_to_stderr, of_job
 
-from .errors import AttemptError
-from .process import die_with, log_to_stderr
+from .errors import AttemptError, PublishError
+from .process import die_with
 
 WARM_RADIUS_M = 50  # of the map that is made for nobody
 MAP = "map.tif"  # of a job; the files beside it have its stem
@@ -49,7 +51,7 @@ def task(
     "A job as a runner takes it, plain JSON."
     row = asdict(job) | {"season_first": f"{job.season_first}", "season_last": f"{job.season_last}"}
     places = {"models": store.models, "results": store.results, "folder": str(folder), "log": str(log_file)}
-    return {"job": row, **places}
+    return {"job": row, **places, "traceparent": tracing.traceparent()}
 
 
 def _job(row: dict[str, Any]) -> Job:
@@ -120,7 +122,8 @@ class Runner:
 
     def run(self, task: dict[str, Any]) -> None:
         "Make the map of a job and keep it, or say why not; last of all, when the log is complete."
-        with _printing_to(task["log"]):
+        id, parent = task["job"]["id"], task["traceparent"]
+        with _printing_to(task["log"]), of_job(id), tracing.span("map", parent, facts={"geocrop.job": id}):
             _reset_peak()
             try:
                 said: dict[str, Any] = {"result": self._made(_job(task["job"]), task)}
@@ -146,16 +149,26 @@ class Runner:
                 self.say(progress=progress, message=message)
 
         tell(0, "fetching the model")
-        model = self.loaded.get(task["models"], job.bundle)
+        with tracing.span("fetch model", facts={"geocrop.model": f"{job.model} {job.model_version}"}):
+            model = self.loaded.get(task["models"], job.bundle)
         folder = Path(task["folder"])
         made = make(model, job.area, job.season, folder / MAP, tell)
         tell(92, "storing the map")
-        with failing(f"Store {task['results']}"):
-            store = bucket(task["results"], make=True)
-        files = Results(store).put(job, folder)
+        with tracing.span("store map"):
+            files = _kept(task["results"], job, folder)
         _note(f"{made.pixels} pixels of {made.scenes} scenes in {made.seconds:.2f} s")
         measured = {"seconds": round(made.seconds, 3), "pixels": made.pixels, "scenes": made.scenes}
         return {"files": files, "summary": made.product.page(), "measured": measured | {"peak_mb": peak_mb()}}
+
+
+def _kept(where: str, job: Job, folder: Path) -> dict[str, dict[str, Any]]:
+    "Manifest of the files that lie in the store now. PublishError."
+    try:
+        with failing(f"Store {where}"):
+            store = bucket(where, make=True)
+        return Results(store).put(job, folder)
+    except StoreError as error:
+        raise PublishError(error.thing, found=error.found, expected=error.expected, remedy=error.remedy) from error
 
 
 def _known(error: Exception) -> Exception:
@@ -183,6 +196,7 @@ def main(lines: IO[str], wire: int, parent: int) -> None:
     os.set_inheritable(wire, False)
     faulthandler.enable()  # a crash in native code leaves its traceback in the log
     log_to_stderr()
+    tracing.begin("runner")
 
     def say(**message: Any) -> None:
         os.write(wire, json.dumps(message).encode() + b"\n")
@@ -192,6 +206,7 @@ def main(lines: IO[str], wire: int, parent: int) -> None:
     say(ready=True)
     for line in lines:
         runner.run(json.loads(line))
+    tracing.end()
 
 
 if __name__ == "__main__":

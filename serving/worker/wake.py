@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
 from geocrop import settings
+from serving import tracing
 from serving.jobs import database, jobs, queue
 from serving.jobs.errors import DatabaseUnavailable
 
@@ -96,6 +97,7 @@ def serve() -> None:
     limits, redis_url = settings.settings("jobs"), settings.settings("redis").url
     engine = database.connect(settings.settings("database").url)
     tracker = Tracker.of(settings.settings("mlflow"))
+    tracing.begin("worker")
     with Worker(engine, settings.settings("store"), limits, bell=BELL, done=tracker.log) as worker:
 
         def leave() -> None:
@@ -119,4 +121,5 @@ def serve() -> None:
                 log.warning("no work: %s", error)
             BELL.wait(limits.reconcile_s if listener.hearing else POLL_S)
     tracker.close()
+    tracing.end()
     log.info("%s ends", worker.name)

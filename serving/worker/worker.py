@@ -18,10 +18,12 @@ import sqlalchemy as sa
 from geocrop import settings
 from geocrop.schema import GeocropError
 from geocrop.store import bucket
+from serving import tracing
 from serving.jobs import jobs
 from serving.jobs.errors import DatabaseUnavailable, described
 from serving.jobs.jobs import Job
 from serving.jobs.results import LOG, Results
+from serving.logs import of_job
 
 from .bell import Bell
 from .errors import AttemptError
@@ -74,6 +76,12 @@ class Worker:
         job = jobs.claim(self.engine, self.name, self.limits.lease_s)
         if job is None:
             return False
+        facts = {"geocrop.job": job.id, "geocrop.attempt": job.attempt, "geocrop.waited_s": job.updated - job.created}
+        with of_job(job.id), tracing.span("job", job.traceparent, kind="consumer", facts=facts):
+            self._run(job)
+        return True
+
+    def _run(self, job: Job) -> None:
         log.info("job %s, attempt %d: begins", job.id, job.attempt)
         self.heart.begin(job)
         try:
@@ -82,8 +90,8 @@ class Worker:
             said = {"error": described(_no_folder(error)), "again": True}
         finally:
             ended = self.heart.end()
-        self._settle(job, said, ended)
-        return True
+        with tracing.span("settle"):
+            self._settle(job, said, ended)
 
     def _attempt(self, job: Job) -> dict[str, Any]:
         "What became of it: a result, or an error and whether to try again."
