@@ -152,9 +152,9 @@ COMPILED = """if True:
 """
 
 
-def compiles_nothing(box: Box, more: Mapping[str, str]) -> None:
+def compiles_nothing(box: Box) -> None:
     "Unfit where a worker has something to compile, though its image was baked."
-    if found := box.do(["python", "-c", COMPILED], more).strip():
+    if found := box.do(["python", "-c", COMPILED]).strip():
         raise Unfit(f"{box.image.name} compiles when it starts, though bake has run: {found}")
 
 
