@@ -86,7 +86,11 @@ class Box:
         process = self.start(
             words, more or {}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how
         )
-        out, err = process.communicate(stdin, timeout=PATIENCE_S)
+        try:
+            out, err = process.communicate(stdin, timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
         if process.returncode:
             raise Unfit(
                 f"{self.image.name}: {shlex.join(words)} ended with {process.returncode}: {(out + err)[-2000:]}"
