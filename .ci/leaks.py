@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 BASELINE = ".secrets.baseline"
 PLUGINS = (
     "ArtifactoryDetector", "AWSKeyDetector", "AzureStorageKeyDetector", "BasicAuthDetector", "CloudantDetector",
-    "DiscordBotTokenDetector", "GitHubTokenDetector", "GitLabTokenDetector", "IPPublicDetector", "JwtTokenDetector",
+    "DiscordBotTokenDetector", "GitHubTokenDetector", "GitLabTokenDetector", "JwtTokenDetector",
     "KeywordDetector", "MailchimpDetector", "NpmDetector", "OpenAIDetector", "PrivateKeyDetector", "PypiTokenDetector",
     "SendGridDetector", "SlackDetector", "StripeDetector", "TelegramBotTokenDetector", "TwilioKeyDetector",
 )  # fmt: skip
@@ -33,10 +33,15 @@ SETTINGS: dict[str, Any] = {
         for name in ("is_sequential_string", "is_potential_uuid", "is_templated_secret", "is_indirect_reference")
     ]
     + [
-        # locks and checksums are hashes by their nature; pictures of notebooks change with each run
+        # pictures of notebooks change with each run; a checksum is a hash by its nature; a manifest or a workflow that
+        # names a secret, by reference, holds none
         {
             "path": "detect_secrets.filters.regex.should_exclude_line",
-            "pattern": [r'"image/(png|svg\+xml)": "', "sha256"],
+            "pattern": [
+                r'"image/(png|svg\+xml)": "',
+                "sha256",
+                r"secret(KeyRef|Ref|Name|s?\.[A-Z_]+ \}\})|SecretStore|ServiceAccountToken|github\.token",
+            ],
         },
     ],
 }
@@ -53,28 +58,34 @@ def files() -> list[str]:
     return sorted(name for name in kept if (ROOT / name).is_file())
 
 
-def found() -> dict[str, list[dict[str, str]]]:
-    "File -> what looks like a secret: kind, and hash of it, never itself. Lines are not kept: they move."
+def found() -> dict[str, dict[tuple[str, str], int]]:
+    "File -> what looks like a secret, by kind and hash, never itself -> the line in which it stands."
     secrets = SecretsCollection(root=str(ROOT))
     with transient_settings(SETTINGS):
         for name in files():
             secrets.scan_file(name)
-    page: dict[str, set[tuple[str, str]]] = {}
+    page: dict[str, dict[tuple[str, str], int]] = {}
     for name, secret in secrets:
-        page.setdefault(name, set()).add((secret.type, secret.secret_hash))
-    return {name: [{"type": t, "sha1": h} for t, h in sorted(those)] for name, those in sorted(page.items())}
+        page.setdefault(name, {})[secret.type, secret.secret_hash] = secret.line_number
+    return page
 
 
 def main(words: list[str]) -> int:
     now, path = found(), ROOT / BASELINE
-    if "--accept" in words:
-        path.write_text(json.dumps(now, indent=1) + "\n")
+    if "--accept" in words:  # without lines: they move
+        kept = {name: [{"type": t, "sha1": h} for t, h in sorted(now[name])] for name in sorted(now)}
+        path.write_text(json.dumps(kept, indent=1) + "\n")
         return 0
-    known = json.loads(path.read_text())
-    new = [(name, one["type"]) for name, those in now.items() for one in those if one not in known.get(name, [])]
-    for name, kind in new:
-        print(f"{name}: {kind}. Take it out, and change it where it was in use. If it is none: .ci/leaks.py --accept")
-    print(f"{sum(map(len, now.values()))} known, {len(new)} new")
+    known = {(name, one["type"], one["sha1"]) for name, those in json.loads(path.read_text()).items() for one in those}
+    new = [
+        (name, line, kind)
+        for name, those in now.items()
+        for (kind, h), line in those.items()
+        if (name, kind, h) not in known
+    ]
+    for name, line, kind in sorted(new):
+        print(f"{name}:{line}: {kind}. Take it out, and change it where it was in use. If it is none: --accept")
+    print(f"secrets: {sum(map(len, now.values()))} that look like one, {len(new)} of them new")
     return int(bool(new))
 
 

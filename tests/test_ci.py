@@ -214,7 +214,14 @@ class Gitea(BaseHTTPRequestHandler):
         return False
 
     def do_GET(self) -> None:
-        if self._known():
+        if not self._known():
+            return
+        if self.path.startswith("/api/v1/repos/owner/geocrop/actions/runs/12/jobs?"):
+            jobs = [{"id": n, "name": f"job {n}", "conclusion": "failure" if n == 3 else "success"} for n in (1, 2, 3)]
+            self._answer({"jobs": jobs, "total_count": len(jobs)})
+        elif self.path == "/api/v1/repos/owner/geocrop/actions/jobs/3/logs":
+            self._answer("x" * 3_000_000 + " the end")
+        else:
             assert self.path.startswith("/api/v1/repos/owner/geocrop/issues/7/comments?")
             query = httpx.URL(self.path).params
             first = (int(query["page"]) - 1) * int(query["limit"])
@@ -265,6 +272,23 @@ def test_a_comment_is_written_once_and_then_anew(gitea: Any):
 def test_a_forge_that_refuses_is_told_of(gitea: Any):
     ran = say(gitea[0], "text", token="another")
     assert ran.returncode == 1 and "Gitea did not take it" in ran.stderr and "another" not in ran.stderr
+
+
+def test_a_failed_job_is_given_to_triage(gitea: Any, tmp_path: Path):
+    (tmp_path / "geocrop").write_text('#!/bin/sh\necho "$@" >"$SEEN"\ntail -c 9 "$3" >>"$SEEN"\n')
+    (tmp_path / "geocrop").chmod(0o755)
+    env = {
+        **os.environ, "GITHUB_SERVER_URL": gitea[0], "GITHUB_REPOSITORY": "owner/geocrop", "GITHUB_RUN_ID": "12",
+        "GITHUB_SHA": REVISION, "TOKEN": TOKEN, "GEOCROP": str(tmp_path / "geocrop"), "SEEN": str(tmp_path / "seen"),
+    }  # fmt: skip
+    ran = subprocess.run([sys.executable, ROOT / ".ci/failed.py"], env=env, capture_output=True, text=True)
+    assert ran.returncode == 0 and "1 failed jobs" in ran.stdout, ran.stderr
+    seen = (tmp_path / "seen").read_text()
+    assert "triage ci" in seen and "--name job-3" in seen and f"commit={REVISION}" in seen and "the end" in seen
+    (log,) = (ROOT / "build/failed").glob("3-job-3.log")
+    assert log.stat().st_size <= script("failed").MOST_BYTES
+    log.unlink()
+    assert subprocess.run([sys.executable, ROOT / ".ci/failed.py"], env=env | {"TOKEN": "no"}).returncode == 1
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
