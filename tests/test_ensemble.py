@@ -330,7 +330,7 @@ def test_answers_of_another_kind(copy: Path, wrong: str):
     right = np.load(copy / "answers.npy", allow_pickle=False)
     file = io.BytesIO()
     if wrong == "pickle":
-        np.save(file, np.array([Trap()], dtype=object), allow_pickle=True)
+        np.save(file, np.array([Trap()], dtype=object))  # pickled
     elif wrong == "huge":
         np.lib.format.write_array_header_1_0(
             file, {"descr": "<f4", "fortran_order": False, "shape": (10**12, right.shape[1])}
