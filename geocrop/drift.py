@@ -437,16 +437,26 @@ def kind_of(shifts: Sequence[FeatureShift], answers: AnswerShift | None) -> str:
     return "label shift: other crops, which look as they did" if answers.classes_drifted else "none"
 
 
+def _whole_indices(judged: Sequence[FeatureShift]) -> list[str]:
+    "Vegetation indices that have drifted in nearly all their features, of four or more: what one wrong band does."
+    of: dict[str, list[bool]] = {}
+    for s in judged:
+        of.setdefault(s.feature.split("_")[0], []).append(s.drifted)
+    return [index for index, drifted in of.items() if len(drifted) >= 4 and sum(drifted) >= 5 / 6 * len(drifted)]
+
+
 def _alarms(
     shifts: Sequence[FeatureShift], answers: AnswerShift | None, score: ScoreDrop | None
 ) -> Iterator[dict[str, str]]:
     "What somebody should know. Only labels can say that a model has become worse: nothing else is P0."
     judged = [s for s in shifts if s.judged]
     drifted = sorted((s for s in judged if s.drifted), key=lambda s: -s.psi)
-    if judged and len(drifted) >= max(2, FEATURE_SHARE * len(judged)):
+    off = _whole_indices(judged)
+    if drifted and (off or len(drifted) >= max(2, FEATURE_SHARE * len(judged))):
         worst = ", ".join(f"{s.feature} {s.psi:.2f}" for s in drifted[:3])
+        band = f" Nearly all of {', '.join(off)}: is a band off?" if 0 < len(off) < 3 else ""
         yield {"kind": "features", "severity": "P1",
-               "text": f"{len(drifted)} of {len(judged)} features have another distribution (index: {worst}). "
+               "text": f"{len(drifted)} of {len(judged)} features have another distribution (index: {worst}).{band} "
                        "Look at the offsets of the scenes and at the season's rain before a map is made."}  # fmt: skip
     if answers and answers.classes_drifted:
         yield {"kind": "classes", "severity": "P1",
@@ -558,7 +568,7 @@ def _page(
         "severity": min((a["severity"] for a in alarms), default="none"),
         "alarms": alarms,
         "features": {"judged": judged, "waiting": len(shifts) - judged, "drifted": sum(s.drifted for s in shifts)},
-        "kind": kind_of(shifts, answers),
+        "kind": kind_of(shifts, answers) if alarms else "none",
         "answers": None if answers is None else _plain(asdict(answers)),
         "score": None if score is None else _plain(asdict(score)) | {"noise": score.noise},
         **about,
