@@ -501,6 +501,12 @@ def drift(
             expected=f"field_id, the {len(names)} features of {bundle.page['name']} and, if known, x and y in metres",
             remedy="Make the table as stage features does, with the features of this model.",
         )  # fmt: skip
+    whole = day is None or day >= WHOLE_DAY
+    if y is not None and not whole:
+        raise SampleError(
+            "Labels of now", found=f"a season seen until day {day}", expected=f"day {WHOLE_DAY} or later",
+            remedy="A model is not asked about half a season: keep the labels until it is over.",
+        )  # fmt: skip
     if not block_m > 0:
         raise SampleError("Blocks", found=f"a side of {block_m} m", expected="more than 0", remedy="Give metres.")
     table = table[seen].reset_index(drop=True)
@@ -528,11 +534,10 @@ def drift(
     shifts = feature_shifts(reference, table[names], cluster, fields, day=day, ordinary=usual)
     model = Ensemble.load(folder, features=None)
     proba = model.predict_proba(X)[:, [model.legend.ids.index(c) for c in reference.legend.ids]]
-    whole = day is None or day >= WHOLE_DAY
     said = [known["answers"] for known in ordinary if known["answers"]]
     answers = answer_shift(reference, proba, field, cluster, said) if whole else None
     score = None
-    if y is not None and whole:
+    if y is not None:
         mapped = np.array(reference.legend.ids)[proba.argmax(axis=1)]
         score = score_drop(reference, np.asarray(y)[seen], mapped, field)
     alike = _known_alike(bundle, X) if whole else None
@@ -579,7 +584,8 @@ def _page(
 def _blocks(path: str | Path, ids: Sequence[int], block_m: float) -> tuple[Recipe, pd.DataFrame, NDArray[np.float64]]:
     "A map by blocks of land: where they are and how much of each is like the training; (class, confidence) sums."
     recipe = read_recipe(path)
-    last = dt.datetime.strptime(re.findall(r"_(\d{8})", recipe.ids[-1])[0], "%Y%m%d") if recipe.ids else None
+    stated = re.search(r"_(\d{8})", recipe.ids[-1]) if recipe.ids else None
+    last = dt.datetime.strptime(stated[1], "%Y%m%d") if stated else None
     if last is None or recipe.season.day(last) < WHOLE_DAY:
         raise ProductError(
             Path(path).name, found=f"a season seen until {last and last.date()}",
