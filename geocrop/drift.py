@@ -437,16 +437,26 @@ def kind_of(shifts: Sequence[FeatureShift], answers: AnswerShift | None) -> str:
     return "label shift: other crops, which look as they did" if answers.classes_drifted else "none"
 
 
+def _whole_indices(judged: Sequence[FeatureShift]) -> list[str]:
+    "Vegetation indices that have drifted in nearly all their features, of four or more: what one wrong band does."
+    of: dict[str, list[bool]] = {}
+    for s in judged:
+        of.setdefault(s.feature.split("_")[0], []).append(s.drifted)
+    return [index for index, drifted in of.items() if len(drifted) >= 4 and sum(drifted) >= 5 / 6 * len(drifted)]
+
+
 def _alarms(
     shifts: Sequence[FeatureShift], answers: AnswerShift | None, score: ScoreDrop | None
 ) -> Iterator[dict[str, str]]:
     "What somebody should know. Only labels can say that a model has become worse: nothing else is P0."
     judged = [s for s in shifts if s.judged]
     drifted = sorted((s for s in judged if s.drifted), key=lambda s: -s.psi)
-    if judged and len(drifted) >= max(2, FEATURE_SHARE * len(judged)):
+    off = _whole_indices(judged)
+    if drifted and (off or len(drifted) >= max(2, FEATURE_SHARE * len(judged))):
         worst = ", ".join(f"{s.feature} {s.psi:.2f}" for s in drifted[:3])
+        band = f" Nearly all of {', '.join(off)}: is a band off?" if 0 < len(off) < 3 else ""
         yield {"kind": "features", "severity": "P1",
-               "text": f"{len(drifted)} of {len(judged)} features have another distribution (index: {worst}). "
+               "text": f"{len(drifted)} of {len(judged)} features have another distribution (index: {worst}).{band} "
                        "Look at the offsets of the scenes and at the season's rain before a map is made."}  # fmt: skip
     if answers and answers.classes_drifted:
         yield {"kind": "classes", "severity": "P1",
@@ -491,6 +501,12 @@ def drift(
             expected=f"field_id, the {len(names)} features of {bundle.page['name']} and, if known, x and y in metres",
             remedy="Make the table as stage features does, with the features of this model.",
         )  # fmt: skip
+    whole = day is None or day >= WHOLE_DAY
+    if y is not None and not whole:
+        raise SampleError(
+            "Labels of now", found=f"a season seen until day {day}", expected=f"day {WHOLE_DAY} or later",
+            remedy="A model is not asked about half a season: keep the labels until it is over.",
+        )  # fmt: skip
     if not block_m > 0:
         raise SampleError("Blocks", found=f"a side of {block_m} m", expected="more than 0", remedy="Give metres.")
     table = table[seen].reset_index(drop=True)
@@ -518,11 +534,10 @@ def drift(
     shifts = feature_shifts(reference, table[names], cluster, fields, day=day, ordinary=usual)
     model = Ensemble.load(folder, features=None)
     proba = model.predict_proba(X)[:, [model.legend.ids.index(c) for c in reference.legend.ids]]
-    whole = day is None or day >= WHOLE_DAY
     said = [known["answers"] for known in ordinary if known["answers"]]
     answers = answer_shift(reference, proba, field, cluster, said) if whole else None
     score = None
-    if y is not None and whole:
+    if y is not None:
         mapped = np.array(reference.legend.ids)[proba.argmax(axis=1)]
         score = score_drop(reference, np.asarray(y)[seen], mapped, field)
     alike = _known_alike(bundle, X) if whole else None
@@ -558,7 +573,7 @@ def _page(
         "severity": min((a["severity"] for a in alarms), default="none"),
         "alarms": alarms,
         "features": {"judged": judged, "waiting": len(shifts) - judged, "drifted": sum(s.drifted for s in shifts)},
-        "kind": kind_of(shifts, answers),
+        "kind": kind_of(shifts, answers) if alarms else "none",
         "answers": None if answers is None else _plain(asdict(answers)),
         "score": None if score is None else _plain(asdict(score)) | {"noise": score.noise},
         **about,
@@ -569,7 +584,8 @@ def _page(
 def _blocks(path: str | Path, ids: Sequence[int], block_m: float) -> tuple[Recipe, pd.DataFrame, NDArray[np.float64]]:
     "A map by blocks of land: where they are and how much of each is like the training; (class, confidence) sums."
     recipe = read_recipe(path)
-    last = dt.datetime.strptime(re.findall(r"_(\d{8})", recipe.ids[-1])[0], "%Y%m%d") if recipe.ids else None
+    stated = re.search(r"_(\d{8})", recipe.ids[-1]) if recipe.ids else None
+    last = dt.datetime.strptime(stated[1], "%Y%m%d") if stated else None
     if last is None or recipe.season.day(last) < WHOLE_DAY:
         raise ProductError(
             Path(path).name, found=f"a season seen until {last and last.date()}",

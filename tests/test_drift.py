@@ -347,5 +347,7 @@ def test_bad_input_is_said_in_one_line(model: Path, tmp_path: Path, capsys: pyte
     assert main(["drift", "--model", str(tmp_path), "--table", str(tmp_path / "rows.parquet")]) == 2
     with pytest.raises(SampleError, match="no feature in"):
         drift.drift(model, rows.assign(**dict.fromkeys(FEATURE_ORDER_V1, np.nan)), SEASON)
+    with pytest.raises(SampleError, match="until day 152"):
+        drift.drift(model, rows, SEASON, day=152, y=rows.class_id.to_numpy())
     with pytest.raises(SampleError, match="Labels of now"):
         drift.score_drop(drift.Reference({}, 5, LEGEND, None, None, None), rows.class_id, rows.class_id, rows.field_id)
