@@ -595,8 +595,8 @@ def _strips(plan, fine, plane, bands, classes, width, first_row, rows, out, clea
     coarse = coarse.reshape(-1)
     step = max(1, STRIP_PX // width)
     size = _apart(-(-step * width // BLOCK_PX), BLOCK_PX)
-    strip = np.zeros((n_time, 2, size), np.uint16)
-    strip_scl = np.zeros((n_time, size), np.uint8)
+    strip = np.empty((n_time, 2, size), np.uint16)  # what lies behind the last row is computed, too, and dropped
+    strip_scl = np.empty((n_time, size), np.uint8)
     edge_fine = np.zeros((n_time, 3, BLOCK_PX), np.uint16)
     edge_out, edge_days = np.empty(_FEATURES * BLOCK_PX, np.float32), np.empty(BLOCK_PX, np.uint16)
     sums = np.empty(width // 2 + 4, np.uint32)
