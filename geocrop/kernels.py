@@ -8,6 +8,7 @@ __all__ = ['SMOOTHING', 'STEP_DAYS', 'WAVES', 'BLOCK_PX', 'STRIP_PX', 'usable', 
 
 # %% ../nbs/21_kernels.ipynb #a9eda49a
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -202,14 +203,16 @@ def _prefetch(typing, array, index):
     return types.void(array, types.uint64), emit
 
 
-@intrinsic
-def _pick(typing, condition, yes, no):
+def _select(typing, condition, yes, no):
     "One of two values, both of which are at hand: never a branch, which `yes if condition else no` may become."
 
     def emit(context, builder, signature, args):
         return builder.select(*args)
 
     return yes(types.boolean, yes, yes), emit
+
+
+_pick: Any = intrinsic(_select)  # mypy would have it called with the first argument, which numba puts there
 
 
 @njit(nogil=True, error_model="numpy")
