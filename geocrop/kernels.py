@@ -8,6 +8,7 @@ __all__ = ['SMOOTHING', 'STEP_DAYS', 'WAVES', 'BLOCK_PX', 'STRIP_PX', 'usable', 
 
 # %% ../nbs/21_kernels.ipynb #a9eda49a
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -177,7 +178,7 @@ def definition_v1(
 
 # %% ../nbs/21_kernels.ipynb #eaaf82ec
 _CACHE = "__file__" in globals()  # in a notebook each cell is cached alone, and a change of what it calls is not seen
-BLOCK_PX = 192  # pixels taken through all steps at a time; 128, 160, 224 and 256 are slower on the machine of bench/
+BLOCK_PX = 128  # pixels taken through all steps at a time: what they need finds room in 512 KB of cache
 _P = np.uint64(BLOCK_PX)
 _P1, _P2, _P3, _P4, _P5, _P6, _P7 = (np.uint64(i * BLOCK_PX) for i in range(1, 8))  # distances of planes
 _CURVE = np.uint64(len(NODE_DAYS) * BLOCK_PX)  # distance of curves
@@ -202,8 +203,7 @@ def _prefetch(typing, array, index):
     return types.void(array, types.uint64), emit
 
 
-@intrinsic
-def _pick(typing, condition, yes, no):
+def _select(typing, condition, yes, no):
     "One of two values, both of which are at hand: never a branch, which `yes if condition else no` may become."
 
     def emit(context, builder, signature, args):
@@ -212,11 +212,23 @@ def _pick(typing, condition, yes, no):
     return yes(types.boolean, yes, yes), emit
 
 
+_pick: Any = intrinsic(_select)  # mypy would have it called with the first argument, which numba puts there
+
+
 @njit(nogil=True, error_model="numpy")
 def _ask(array, at, bytes_each):
     "Prefetch a block's values of an array: lines of 64 bytes."
     for p in range(np.uint64(0), _P, np.uint64(64 // bytes_each)):
         _prefetch(array, at + p)  # type: ignore[call-arg]
+
+
+@njit(nogil=True, error_model="numpy")
+def _shows(scl, at):
+    "Whether a date shows the ground anywhere in a block."
+    some = False
+    for p in range(_P):
+        some |= (scl[at + p] & np.uint8(252)) == np.uint8(4)  # 4, 5, 6 and 7 differ in their last two bits
+    return some
 
 
 @njit(nogil=True, error_model="numpy")
@@ -237,7 +249,7 @@ def _look(fine, coarse, scl, blue_at, red_at, nir_at, edge_at, swir_at, scl_at, 
         swir = max(np.float32(swir_dn) + add, _0)
         rise, bright = nir - red, nir + red
         below = nir + _EVI_RED * red - _EVI_BLUE * blue + one
-        clear = (scene & np.uint8(252)) == np.uint8(4)  # 4, 5, 6 and 7 differ in their last two bits
+        clear = (scene & np.uint8(252)) == np.uint8(4)
         clear &= (blue_dn != 0) & (red_dn != 0) & (edge_dn != 0) & (nir_dn != 0) & (swir_dn != 0)
         clear &= (bright > _0) & (nir + edge > _0) & (nir + swir > _0) & (below != _0) & (last != day)
 
@@ -413,6 +425,7 @@ def _blocks(plan, fine, coarse, scl, layout, at, out, clear_days, out_at, stride
     fine_at, coarse_at, scl_at = at
     n_time = len(day)
     sight = np.empty((n_time + 1) * 6 * BLOCK_PX, np.float32)
+    seen = np.zeros(n_time + 1, np.int64)  # how many of the first dates show anything of a block
     ahead = np.empty(14 * BLOCK_PX, np.float32)
     curve = np.empty(5 * 28 * BLOCK_PX, np.float32)
     features = np.empty(_FEATURES * BLOCK_PX, np.float32)
@@ -431,15 +444,18 @@ def _blocks(plan, fine, coarse, scl, layout, at, out, clear_days, out_at, stride
             _ask(coarse, c + edge + next_, 2)
             _ask(coarse, c + swir + next_, 2)
             _ask(scl, k + next_, 1)
-            where = f + blue, f + red, f + nir, c + edge, c + swir, k
-            _look(fine, coarse, scl, *where, day[step], add[step], one[step], sight, step)
+            seen[step + 1] = seen[step]
+            if _shows(scl, k):
+                where = f + blue, f + red, f + nir, c + edge, c + swir, k
+                _look(fine, coarse, scl, *where, day[step], add[step], one[step], sight, seen[step])
+                seen[step + 1] += 1
         ahead[:] = _0
         ahead[5 * BLOCK_PX : 6 * BLOCK_PX] = ahead[12 * BLOCK_PX : 13 * BLOCK_PX] = _NEVER
         node = 27
-        for step in range(n_time, -1, -1):  # `steps` of a node: how many dates are not after it
-            if step < n_time:
+        for step in range(seen[n_time], -1, -1):  # `steps` of a node: how many dates are not after it
+            if step < seen[n_time]:
                 _look_back(sight, step, ahead)
-            while node >= 0 and steps[node] == step:
+            while node >= 0 and seen[steps[node]] == step:
                 _draw(sight, step, ahead, node, curve)
                 node -= 1
         for index in range(5):
@@ -504,7 +520,7 @@ def features_v1(
     return out.reshape(_FEATURES, height, width)
 
 # %% ../nbs/21_kernels.ipynb #01201725
-STRIP_PX = 48 * BLOCK_PX  # pixels whose coarse bands are doubled at a time: nine rows of 1024; at 50 dates, 1.8 MB
+STRIP_PX = 72 * BLOCK_PX  # pixels whose coarse bands are doubled at a time: nine rows of 1024; at 50 dates, 1.8 MB
 
 
 def plane_px(height: int, width: int) -> int:
@@ -582,8 +598,8 @@ def _strips(plan, fine, plane, bands, classes, width, first_row, rows, out, clea
     coarse = coarse.reshape(-1)
     step = max(1, STRIP_PX // width)
     size = _apart(-(-step * width // BLOCK_PX), BLOCK_PX)
-    strip = np.zeros((n_time, 2, size), np.uint16)
-    strip_scl = np.zeros((n_time, size), np.uint8)
+    strip = np.empty((n_time, 2, size), np.uint16)  # what lies behind the last row is computed, too, and dropped
+    strip_scl = np.empty((n_time, size), np.uint8)
     edge_fine = np.zeros((n_time, 3, BLOCK_PX), np.uint16)
     edge_out, edge_days = np.empty(_FEATURES * BLOCK_PX, np.float32), np.empty(BLOCK_PX, np.uint16)
     sums = np.empty(width // 2 + 4, np.uint32)
