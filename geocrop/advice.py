@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Line', 'Prose', 'BUDGET', 'SHORTEST', 'MOST_ANSWER', 'Hypothesis', 'Advice', 'DriftAdvice', 'question', 'form',
-           'AdviceError', 'Supposed', 'Advised', 'checked', 'ask']
+           'AdviceError', 'Supposed', 'Advised', 'checked', 'exchange', 'ask']
 
 # %% ../nbs/52_advice.ipynb #f508ad01
 import json
@@ -160,17 +160,22 @@ def checked(
         retrain=getattr(said, "retrain", ""),
     )
 
-# %% ../nbs/52_advice.ipynb #16743803
-MOST_ANSWER = 1_000_000  # bytes
+# %% ../nbs/52_advice.ipynb #bd158634
+MOST_ANSWER = 16_000_000  # bytes
 
 
-def _post(client: httpx.Client, url: str, key: str, page: dict[str, Any], end: float) -> tuple[int, bytes]:
-    "Status and body of an answer that is there by `end`."
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+def exchange(
+    client: httpx.Client,
+    method: str,
+    url: str,
+    end: float,  # When the answer must be complete, time.monotonic
+    **how: Any,  # As for httpx: json, params, headers, files
+) -> tuple[int, bytes]:
+    "Status and body of an answer; httpx's errors where it is late or too long."
     left = max(0.1, end - time.monotonic())
-    with client.stream("POST", url, json=page, headers=headers, timeout=httpx.Timeout(left, connect=min(left, 10))) as answer:
+    with client.stream(method, url, timeout=httpx.Timeout(left, connect=min(left, 10)), **how) as answer:
         body = bytearray()
-        for part in answer.iter_bytes(1 << 16):
+        for part in answer.iter_bytes():
             body += part
             if len(body) > MOST_ANSWER:
                 raise httpx.ReadError(f"more than {MOST_ANSWER} bytes")
@@ -197,11 +202,12 @@ def ask(
     }
     wrong: object
     try:
-        headers = {"Accept-Encoding": "identity"}  # bounded as it is sent, not as it is unpacked
+        headers = {"Authorization": f"Bearer {llm.key}"} if llm.key else {}
         with httpx.Client(transport=transport, headers=headers) as client:
-            status, body = _post(client, url, llm.key, page, end)
+            status, body = exchange(client, "POST", url, end, json=page)
             if status in (400, 404, 415, 422):  # servers without structured answers
-                status, body = _post(client, url, llm.key, {k: v for k, v in page.items() if k != "response_format"}, end)
+                del page["response_format"]
+                status, body = exchange(client, "POST", url, end, json=page)
         if status == 200:
             text = json.loads(body)["choices"][0]["message"]["content"]
             if isinstance(text, str):

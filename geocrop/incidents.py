@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'CLASSES', 'SEVERITIES', 'MOST_ALERTS', 'MOST_BYTES', 'SIGNATURES', 'BY_LABEL', 'BY_CLASS', 'IncidentError',
-           'Log', 'log', 'Incident', 'Signature', 'Evidence', 'Finding', 'findings', 'classify', 'without_numbers',
-           'complaint', 'fingerprint', 'read_alerts', 'events_log', 'metrics_log', 'read_drift', 'read_job']
+           'Log', 'log', 'parsed', 'Incident', 'Signature', 'Evidence', 'Finding', 'findings', 'classify',
+           'without_numbers', 'complaint', 'fingerprint', 'read_alerts', 'events_log', 'metrics_log', 'read_drift',
+           'read_job']
 
 # %% ../nbs/51_incidents.ipynb #1bc3165a
 import hashlib
@@ -51,6 +52,17 @@ def log(
     return Log(safe or "log", redact(text).text.strip("\n"))
 
 
+def parsed(
+    text: str,
+    name: str,
+) -> Any:
+    "JSON, or an IncidentError."
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IncidentError(name, found=f"no JSON ({error})"[:200], expected="JSON", remedy="Give the whole answer.") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     "Something that somebody should know."
@@ -61,7 +73,9 @@ class Incident:
     severity: str  # Of SEVERITIES
     facts: tuple[tuple[str, str], ...] = ()  # What else is known
     logs: tuple[Log, ...] = ()
+    files: tuple[Log, ...] = ()  # Attached only: neither searched nor sent to a model
     resolved: bool = False
+    pods: tuple[tuple[str, str], ...] = ()  # Namespace and name of those that an alert names, as the alert has them
 
 # %% ../nbs/51_incidents.ipynb #38714b7e
 @dataclass(frozen=True, slots=True)
@@ -99,7 +113,7 @@ SIGNATURES = _signatures(
      r"CrashLoopBackOff|Back-off restarting failed container"),
     ("database-unreachable", "deployment", "The database does not answer.",
      "Ask it with pg_isready; compare host, port and password with the secret.",
-     r"(?i)connection to server .{0,200} failed|could not (?:connect|translate host name)|DatabaseUnavailable|"
+     r"(?i)connection to server\b.{0,200}\bfailed|could not (?:connect|translate host name)|DatabaseUnavailable|"
      r"psycopg\.OperationalError|database .{0,160}(?:does not answer|refused|unreachable|no connection)|failed to resolve host"),
     ("schema-version", "deployment", "The database was migrated by another version of the service.",
      "Run the version that migrated it, or restore the backup from before; never edit alembic_version.",
@@ -247,7 +261,8 @@ _SPEAKERS = tuple(
         ("training", r"Cell \d+ stopped; |^nbs/pipelines/\S+: |^geocrop gate: |\bdvc\.(?:yaml|lock)\b|geocrop_papermill|"
                      r"^(?:ERROR: )?failed to reproduce|reports/\w+\.ipynb"),
         ("deployment", r"accumulating resources|did not validate for resource|kustomiz|MalformedYAML|kubernetes_validate|"
-                       r"no matches for kind|^geocrop(?: serve| worker| users)?: |serving\.(?:api|worker|jobs)|\balembic\b|serving/(?:api|worker|jobs)/"),
+                       r"no matches for kind|^geocrop(?: serve| worker| users)?: |"
+                       r"\bserving\.(?:api|worker|jobs)\b|\balembic\.|File \"\S*serving/(?:api|worker|jobs)/"),
         ("test", r"^(?:FAILED|ERROR) (?:tests|nbs)/|^=+ (?:FAILURES|ERRORS|short test summary)|^_{3,} .* _{3,}$|^E  +\S|"
                  r"Fatal Python error|_pytest/|^Timeout \("),
         ("lint", r"^\S+\.py:\d+: (?:error|note): |^\s*--> \S+:\d+:\d+|^Found \d+ errors?\b|would be reformatted|invalid-syntax:"),
@@ -326,6 +341,7 @@ def _workload(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 def read_alerts(
     payload: str | bytes,  # Body of Alertmanager's request
     logs: Sequence[Log] = (),  # Pod logs, events and metrics that were collected for it
+    files: Sequence[Log] = (),  # What else is attached
 ) -> list[Incident]:  # One for each rule and workload
     "Incidents of a message of Alertmanager; IncidentError where it is none."
     wrong: object = f"{len(payload)} bytes" if len(payload) > MOST_BYTES else ""
@@ -355,11 +371,14 @@ def read_alerts(
         told = {key: _texts(alert.get(key, {}), key) for key in ("labels", "annotations")}
         told |= {key: redact(str(alert.get(key, ""))).text[:60] for key in ("status", "startsAt")}
         groups.setdefault(_workload(told["labels"]), []).append(told)
-    return [_alert(subject, group, tuple(logs)) for subject, group in groups.items()]
+    return [_alert(subject, group, tuple(logs), tuple(files)) for subject, group in groups.items()]
 
 
 def _alert(
-    subject: tuple[tuple[str, str], ...], alerts: Sequence[Mapping[str, Any]], logs: tuple[Log, ...]
+    subject: tuple[tuple[str, str], ...],
+    alerts: Sequence[Mapping[str, Any]],
+    logs: tuple[Log, ...],
+    files: tuple[Log, ...],
 ) -> Incident:
     firing = [alert for alert in alerts if alert["status"] == "firing"]
     worst = min((BY_LABEL.get(a["labels"].get("severity", ""), "P3") for a in firing or alerts), default="P3")
@@ -378,7 +397,9 @@ def _alert(
         worst,
         tuple(facts),
         (Log("alerts", "\n".join(lines)), *logs),
+        files,
         resolved=not firing,
+        pods=tuple(dict.fromkeys((a["labels"].get("namespace", ""), a["labels"].get("pod", "")) for a in firing)),
     )
 
 # %% ../nbs/51_incidents.ipynb #93522674
@@ -421,6 +442,7 @@ def metrics_log(
 def read_drift(
     page: Any,  # JSON of geocrop drift
     history: Sequence[Mapping[str, Any]] = (),  # Versions of the model with their scores, newest first
+    files: Sequence[Log] = (),  # What else is attached
 ) -> Incident:
     "The incident of a drift report; IncidentError where it is none."
     try:
@@ -454,6 +476,7 @@ def read_drift(
         "P3" if severity == "none" else severity,
         (*facts, ("retrain, by rule", {"P0": "yes", "P1": "wait for labels"}.get(severity, "no"))),
         tuple(logs),
+        (log("drift.json", json.dumps(page, indent=1)), *files),
         resolved=not alarms,
     )
 
@@ -466,6 +489,8 @@ def read_job(
     text: str,  # Its log
     *,
     facts: Sequence[tuple[str, str]] = (),  # Branch, commit, run: what the workflow knows
+    logs: Sequence[Log] = (),  # Others that were kept
+    files: Sequence[Log] = (),  # Artefacts
 ) -> Incident:
     "The incident of a failed job of CI."
     if not text.strip():
@@ -478,5 +503,6 @@ def read_job(
         (("job", printed.name),),
         BY_CLASS.get(label, "P2"),
         tuple((redact(k).text[:40], redact(v).text[:200]) for k, v in (*facts, ("class", label))),
-        (printed,),
+        (*logs, printed),
+        tuple(files),
     )

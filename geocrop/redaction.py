@@ -116,7 +116,7 @@ def redact(
 
 # %% ../nbs/50_redaction.ipynb #26f9a4f9
 JOINER = "\u2060"  # word joiner: no width, no line break, no part of any name
-_FOUND = re.compile(r"(?<=[@#!])(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\[)(?=\[)|(?<=[A-Z]-)(?=\d)|(?<=[a-z0-9]:)(?=[a-z0-9])", re.I)
+_FOUND = re.compile(r"(?<=[@#!])(?=\w)|(?<=:)(?=\S)|(?<=www)(?=\.)|(?<=\[)(?=\[)|(?<=[A-Z]-)(?=\d)", re.I)
 _COMMIT = re.compile(r"\b[0-9a-f]{7,64}\b")
 _MEANS = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:=^@\"'/])")
 
