@@ -173,7 +173,8 @@ SIGNATURES = _signatures(
      r"'\S*dvc\.(?:yaml|lock)' is invalid|\bdvc\.(?:yaml|lock)\b.{0,80}(?:format|conflict|corrupt|structure)"),
     ("data-missing", "training", "Imagery or labels are not where settings.ini says.",
      "Compare the path with the store; then dvc pull, or make season.",
-     r"(?:ItemsError|StoreError|SampleError|SettingsError).{0,300}found (?:no such file|nothing|no (?:file|object|catalog))|"
+     r"(?:ItemsError|StoreError|SampleError|SettingsError).{0,300}found (?:no such file|nothing|no (?:file|object|catalog)|"
+     r"FileNotFoundError)|"
      r"(?:catalog|labels|parquet)\S*: found no\b|\bfound no such file"),
     ("labels-unusable", "training", "The labels do not fit the legend, the season or the quality that is asked for.",
      "Compare classes and quality of the labels with params.yaml.", r"\bSampleError\b"),
@@ -190,7 +191,7 @@ SIGNATURES = _signatures(
     ("test-hangs", "test", "A test hangs.", "The stack below says where it waits.",
      r"Timeout \(0?\d*:?\d+:\d+\)!|Fatal Python error: Timeout"),
     ("property-falsified", "test", "A property does not hold; an example is given.",
-     "Add the example to the test (@example), then repair.", r"Falsifying example: "),
+     "Add the example to the test (@example), then repair.", r"Falsifying example: |Failing test case: "),
     ("lesson-failed", "test", "A cell of a notebook fails.", "Run the notebook from the top.",
      r"A cell of \S+ failed|^(?:FAILED|ERROR) nbs/"),
     ("stale-export", "lint", "Modules and notebooks differ.", "make export, and commit both.",
