@@ -667,16 +667,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("action", nargs="?", choices=("list", "promote", "rollback"), default="list")
     sub.add_argument("version", nargs="?", type=int, help="the version to promote")
     sub.add_argument("--folder", type=Path, help="project folder (default: the one we are in)")
-    text = "What is known of an alert, a drift or a failed job, as an issue; a model is asked where one is configured."
+    text = "What is known of an alert, a drift or a failed job, as an issue; a model is asked if one is configured."
     sub = command("triage", triage, text)
     sub.add_argument("what", choices=("alert", "drift", "ci", "send"), help="send: only what waits in the spool")
-    sub.add_argument("file", nargs="?", default="-", help="Alertmanager's JSON, a drift report, a job's log (default: -)")
+    sub.add_argument("file", nargs="?", default="-", help="Alertmanager's JSON, a drift report, a log (default: -)")
     sub.add_argument("--name", help="of the failed job (default: the log's)")
     sub.add_argument("--fact", action="append", default=[], metavar="KEY=VALUE", help="branch, commit, run of the job")
     sub.add_argument("--log", action="append", default=[], metavar="FILE", help="one more log, of a pod for example")
     sub.add_argument("--events", metavar="FILE", help="what kubectl get events -o json prints")
     sub.add_argument("--metrics", metavar="FILE", help="what Prometheus answers to query_range")
-    sub.add_argument("--attach", action="append", default=[], metavar="FILE", help="text that is attached, not searched")
+    sub.add_argument("--attach", action="append", default=[], metavar="FILE", help="text that is only attached")
     sub.add_argument("--dry-run", action="store_true", help="print Markdown, send nothing")
     text = "The service on this machine: page, API, workers. Ctrl-C lets jobs end; a second one puts them back."
     sub = command("serve", serve, text)

@@ -60,7 +60,9 @@ def parsed(
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise IncidentError(name, found=f"no JSON ({error})"[:200], expected="JSON", remedy="Give the whole answer.") from None
+        raise IncidentError(
+            name, found=f"no JSON ({error})"[:200], expected="JSON", remedy="Give the whole answer."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,9 @@ class Signature:
 
 
 def _signatures(*rows: tuple[str, str, str, str, str]) -> tuple[Signature, ...]:
-    return tuple(Signature(name, label, cause, step, re.compile(pattern)) for name, label, cause, step, pattern in rows)
+    return tuple(
+        Signature(name, label, cause, step, re.compile(pattern)) for name, label, cause, step, pattern in rows
+    )
 
 
 SIGNATURES = _signatures(
@@ -100,12 +104,14 @@ SIGNATURES = _signatures(
     ("out-of-memory", "training", "A process needed more memory than it may have.",
      "See which process and which limit; a smaller window or fewer threads need less.",
      r"OOMKilled|\bMemoryError\b|ArrayMemoryError|Unable to allocate|Cannot allocate memory|out of memory|"
-     r"[Kk]ernel died; short of memory|std::bad_alloc|exit code 137|exitcode '137'|^Killed$|\bKilled\s+\S*(?:timeout|python)"),
+     r"[Kk]ernel died; short of memory|std::bad_alloc|exit code 137|exitcode '137'|^Killed$|"
+     r"\bKilled\s+\S*(?:timeout|python)"),
     ("native-crash", "test", "Compiled code crashed the process.",
      "Read the frames below the message; run the test alone with faulthandler.",
      r"Fatal Python error: (?!Timeout)|Segmentation fault|SIGSEGV|SIGABRT|exit code 139|core dumped"),
     # of the running service
-    ("image-pull", "deployment", "An image cannot be pulled.", "Compare the tag in the overlay with the registry's list.",
+    ("image-pull", "deployment", "An image cannot be pulled.",
+     "Compare the tag in the overlay with the registry's list.",
      r"ImagePullBackOff|ErrImagePull|manifest unknown|pull access denied"),
     ("probe-failed", "", "A probe is not answered.", "Read the pod's own log before the restart (--previous).",
      r"(?:Readiness|Liveness|Startup) probe failed"),
@@ -114,7 +120,8 @@ SIGNATURES = _signatures(
     ("database-unreachable", "deployment", "The database does not answer.",
      "Ask it with pg_isready; compare host, port and password with the secret.",
      r"(?i)connection to server\b.{0,200}\bfailed|could not (?:connect|translate host name)|DatabaseUnavailable|"
-     r"psycopg\.OperationalError|database .{0,160}(?:does not answer|refused|unreachable|no connection)|failed to resolve host"),
+     r"psycopg\.OperationalError|database .{0,160}(?:does not answer|refused|unreachable|no connection)|"
+     r"failed to resolve host"),
     ("schema-version", "deployment", "The database was migrated by another version of the service.",
      "Run the version that migrated it, or restore the backup from before; never edit alembic_version.",
      r"Can't locate revision identified by|database .{0,80}(?:newer|another) version"),
@@ -129,7 +136,8 @@ SIGNATURES = _signatures(
      r"\[api\], secret\b|GEOCROP_API_SECRET"),
     ("model-damaged", "deployment", "The model bundle is not what it says it is.",
      "Fetch the bundle again by its hash; if it differs again, roll back (geocrop champion rollback).",
-     r"ModelError|(?i:bundle\b.{0,120}(?:damaged|sha256|differs|feature order|not what|cannot be (?:read|loaded)))|bundle\.json.{0,80}: found"),
+     r"ModelError|(?i:bundle\b.{0,120}(?:damaged|sha256|differs|feature order|not what|cannot be (?:read|"
+     r"loaded)))|bundle\.json.{0,80}: found"),
     # what may not be merged
     ("secret-in-tree", "security", "A secret is about to be committed.",
      "Revoke it first, then take it out; what was pushed is known.",
@@ -145,7 +153,8 @@ SIGNATURES = _signatures(
     ("insecure-code", "security", "The scanner found code that an attacker could use.",
      "Change it; a # nosec needs a reason beside it.", r">> Issue: \[B\d{3}|^\S+:\d+:\d+: S\d{3} "),
     # of images and manifests
-    ("dockerfile-rule", "container", "A Dockerfile breaks a rule.", "hadolint's wiki explains each rule by its number.",
+    ("dockerfile-rule", "container", "A Dockerfile breaks a rule.",
+     "hadolint's wiki explains each rule by its number.",
      r"\b(?:DL|SC)\d{4}\b (?:error|warning|info|style)"),
     ("dockerfile-syntax", "container", "A Dockerfile cannot be parsed.", "Correct the line that is named.",
      r"^\S*Dockerfile\S*:\d+:\d+ \S|dockerfile parse error"),
@@ -153,17 +162,22 @@ SIGNATURES = _signatures(
      "Compare the version with the lock, and requires-python with the image's Python.",
      r"No matching distribution found|Could not find a version that satisfies|requires a different Python"),
     ("manifest-yaml", "deployment", "A manifest is not YAML.", "Correct the line that is named; tabs are not allowed.",
-     r"MalformedYAMLError|yaml: line \d+|yaml\.(?:scanner|parser)\.\w+Error|could not find expected|found character that cannot start"),
+     r"MalformedYAMLError|yaml: line \d+|yaml\.(?:scanner|parser)\.\w+Error|could not find expected|"
+     r"found character that cannot start"),
     ("manifest-schema", "deployment", "A manifest is not valid for this version of Kubernetes.",
      "Correct the field that is named.",
      r"did not validate for resource|error validating data|unknown field \"|no matches for kind"),
-    ("kustomize-build", "deployment", "An overlay cannot be put together.", "Run kubectl kustomize on it; correct the name.",
-     r"accumulating resources|no matches for Id|evalsymlink failure|unable to find one of 'kustomization|loading KV pairs|"
+    ("kustomize-build", "deployment", "An overlay cannot be put together.",
+     "Run kubectl kustomize on it; correct the name.",
+     r"accumulating resources|no matches for Id|evalsymlink failure|unable to find one of 'kustomization|"
+     r"loading KV pairs|"
      r"no such file or directory.{0,80}kustom"),
     # of the pipeline
     ("gate-stopped", "training", "The gate stopped the model.",
-     "Read the rule that says STOP and what it advises; the champion stays.", r"geocrop gate: stopped by|^\s*STOP  \w"),
-    ("bad-params", "training", "A value of params.yaml cannot be used.", "Correct the key that is named (nbs/01_settings).",
+     "Read the rule that says STOP and what it advises; the champion stays.",
+      r"geocrop gate: stopped by|^\s*STOP  \w"),
+    ("bad-params", "training", "A value of params.yaml cannot be used.",
+     "Correct the key that is named (nbs/01_settings).",
      r"params\.yaml.{0,60}: found"),
     ("bad-settings", "training", "settings.ini or the environment has a key that nobody knows.",
      "Correct the key that is named (nbs/01_settings).",
@@ -173,7 +187,8 @@ SIGNATURES = _signatures(
      r"'\S*dvc\.(?:yaml|lock)' is invalid|\bdvc\.(?:yaml|lock)\b.{0,80}(?:format|conflict|corrupt|structure)"),
     ("data-missing", "training", "Imagery or labels are not where settings.ini says.",
      "Compare the path with the store; then dvc pull, or make season.",
-     r"(?:ItemsError|StoreError|SampleError|SettingsError).{0,300}found (?:no such file|nothing|no (?:file|object|catalog)|"
+     r"(?:ItemsError|StoreError|SampleError|SettingsError).{0,300}found (?:no such file|nothing|no (?:file|"
+     r"object|catalog)|"
      r"FileNotFoundError)|"
      r"(?:catalog|labels|parquet)\S*: found no\b|\bfound no such file"),
     ("labels-unusable", "training", "The labels do not fit the legend, the season or the quality that is asked for.",
@@ -198,7 +213,8 @@ SIGNATURES = _signatures(
      r"AssertionError: Run: make export|test_house\.py::test_(?:geocrop_is_a_fresh_export|notebooks_are_clean)"),
     ("house-rule", "lint", "A rule of the house is broken.", "The assertion names the file; CONTRIBUTING.md says why.",
      r"^(?:FAILED|ERROR) \S*test_house\.py"),
-    ("assertion", "test", "A test's expectation does not hold.", "Run this one test; the lines with E say what differs.",
+    ("assertion", "test", "A test's expectation does not hold.",
+     "Run this one test; the lines with E say what differs.",
      r"^E\s+(?:assert\b|AssertionError)|^FAILED tests/"),
     # of the checker
     ("python-syntax", "lint", "A file is not Python.", "Correct the line that is named.",
@@ -211,7 +227,8 @@ SIGNATURES = _signatures(
      r"^\S+\.py:\d+: error: |^Found \d+ errors? in \d+ files?"),
     # of the model
     ("drift-score", "", "With the labels of now the score has fallen.",
-     "Confirm it with more fields if the interval holds 0; then start the retraining workflow by hand.", r"^alarm score "),
+     "Confirm it with more fields if the interval holds 0; then start the retraining workflow by hand.",
+      r"^alarm score "),
     ("drift-features", "", "Features have another distribution than in training.",
      "Compare the scenes' offsets and the season's rain before a map is made.", r"^alarm features "),
     ("drift-confidence", "", "The model is less sure than its own errors allow.", "Bring labels of this season.",
@@ -256,17 +273,23 @@ _SPEAKERS = tuple(
     (label, re.compile(pattern))
     for label, pattern in (
         ("lint", r"^(?:FAILED|ERROR) \S*test_house\.py"),
-        ("security", r">> Issue: \[B\d|Potential secrets about to be committed|DO NOT MATCH THE HASHES|require-hashes mode|"
+        ("security", r">> Issue: \[B\d|Potential secrets about to be committed|DO NOT MATCH THE HASHES|"
+                     r"require-hashes mode|"
                      r"Hashes are required|known vulnerabilit|leaks found"),
-        ("container", r"^\S*Dockerfile\S*:\d+|failed to solve|Could not find a version that|requires a different Python"),
-        ("training", r"Cell \d+ stopped; |^nbs/pipelines/\S+: |^geocrop gate: |\bdvc\.(?:yaml|lock)\b|geocrop_papermill|"
+        ("container", r"^\S*Dockerfile\S*:\d+|failed to solve|Could not find a version that|"
+                      r"requires a different Python"),
+        ("training", r"Cell \d+ stopped; |^nbs/pipelines/\S+: |^geocrop gate: |\bdvc\.(?:yaml|lock)\b|"
+                     r"geocrop_papermill|"
                      r"^(?:ERROR: )?failed to reproduce|reports/\w+\.ipynb"),
-        ("deployment", r"accumulating resources|did not validate for resource|kustomiz|MalformedYAML|kubernetes_validate|"
+        ("deployment", r"accumulating resources|did not validate for resource|kustomiz|MalformedYAML|"
+                       r"kubernetes_validate|"
                        r"no matches for kind|^geocrop(?: serve| worker| users)?: |"
                        r"\bserving\.(?:api|worker|jobs)\b|\balembic\.|File \"\S*serving/(?:api|worker|jobs)/"),
-        ("test", r"^(?:FAILED|ERROR) (?:tests|nbs)/|^=+ (?:FAILURES|ERRORS|short test summary)|^_{3,} .* _{3,}$|^E  +\S|"
+        ("test", r"^(?:FAILED|ERROR) (?:tests|nbs)/|^=+ (?:FAILURES|ERRORS|short test summary)|^_{3,} .* _{3,}$|"
+                 r"^E  +\S|"
                  r"Fatal Python error|_pytest/|^Timeout \("),
-        ("lint", r"^\S+\.py:\d+: (?:error|note): |^\s*--> \S+:\d+:\d+|^Found \d+ errors?\b|would be reformatted|invalid-syntax:"),
+        ("lint", r"^\S+\.py:\d+: (?:error|note): |^\s*--> \S+:\d+:\d+|^Found \d+ errors?\b|would be reformatted|"
+                 r"invalid-syntax:"),
     )
 )  # fmt: skip
 
@@ -289,7 +312,9 @@ _CHANGES = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=[0-9a-f]*\d)[0-9a-f]{7,64}\b|/\S*/|\d+(?:\.\d+)*",
     re.I,
 )
-_COMPLAINS = re.compile(r"(?i)\b(?:error|exception|fail(?:ed|ure)?|fatal|refused|denied|cannot|could not|not found|invalid)\b")
+_COMPLAINS = re.compile(
+    r"(?i)\b(?:error|exception|fail(?:ed|ure)?|fatal|refused|denied|cannot|could not|not found|invalid)\b"
+)
 _END = re.compile(r"^exitcode '\d+': failure$")  # the runner's own last line
 
 
@@ -317,7 +342,17 @@ def fingerprint(
 
 # %% ../nbs/51_incidents.ipynb #ec23ad7e
 BY_LABEL = {"critical": "P0", "page": "P0", "error": "P1", "high": "P1", "warning": "P2"}  # others: P3
-_WORKLOAD = ("deployment", "statefulset", "daemonset", "cronjob", "job_name", "container", "service", "model", "season")
+_WORKLOAD = (
+    "deployment",
+    "statefulset",
+    "daemonset",
+    "cronjob",
+    "job_name",
+    "container",
+    "service",
+    "model",
+    "season",
+)
 _POD = re.compile(r"(?:-[a-z0-9]{5,10})?-[a-z0-9]{5}$|-\d{1,3}$")  # what a Deployment, a StatefulSet add to their name
 
 
@@ -410,13 +445,18 @@ def events_log(
     "Events of Kubernetes, a line each."
     items = page.get("items") if isinstance(page, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise IncidentError("Events", found=type(items).__name__, expected="a list of items", remedy="kubectl get events -o json")
+        raise IncidentError(
+            "Events", found=type(items).__name__, expected="a list of items", remedy="kubectl get events -o json"
+        )
     rows = []
     for item in items[-500:]:
         about = item.get("involvedObject") if isinstance(item.get("involvedObject"), dict) else {}
         who = f"{about.get('kind', '')}/{about.get('name', '')}"
         when = item.get("lastTimestamp") or item.get("eventTime") or ""
-        rows.append(f"{when} {item.get('type', '')} {item.get('reason', '')} {who} x{item.get('count', 1)}: {item.get('message', '')}")
+        rows.append(
+            f"{when} {item.get('type', '')} {item.get('reason', '')} {who} x{item.get('count', 1)}: "
+            f"{item.get('message', '')}"
+        )
     return log("events", "\n".join(rows))
 
 
@@ -457,9 +497,13 @@ def read_drift(
             remedy="Run geocrop drift again with this version.",
         ) from None  # fmt: skip
     if severity not in (*SEVERITIES, "none"):
-        raise IncidentError("Drift report, severity", found=severity[:20], expected="P0 to P3, or none", remedy="As above.")
+        raise IncidentError(
+            "Drift report, severity", found=severity[:20], expected="P0 to P3, or none", remedy="As above."
+        )
     lines = [f"alarm {kind} ({level}): {text}" for kind, level, text in alarms]
-    lines.append(f"features: {counts['judged']} judged, {counts['drifted']} drifted, {counts['waiting']} not yet known")
+    lines.append(
+        f"features: {counts['judged']} judged, {counts['drifted']} drifted, {counts['waiting']} not yet known"
+    )
     lines += [
         f"shift {name}: PSI {psi:.3f}, KS {ks:.3f}{', drifted' if far else ''}"
         for name, psi, ks, far in sorted(shifts, key=lambda s: -s[1])[:15]
@@ -495,7 +539,9 @@ def read_job(
 ) -> Incident:
     "The incident of a failed job of CI."
     if not text.strip():
-        raise IncidentError(f"Log of {name}", found="nothing in it", expected="what the job printed", remedy="Give its log.")
+        raise IncidentError(
+            f"Log of {name}", found="nothing in it", expected="what the job printed", remedy="Give its log."
+        )
     printed = log(name, text)
     label = classify([printed], findings([printed]))
     return Incident(

@@ -57,9 +57,14 @@ def _supposed(advice: Advised, drift: bool) -> Iterator[str]:
         yield from (f"   - {code(f'{name}:{number}')} {code(words)}" for name, number, words in one.evidence)
     if advice.invented:
         yield ""
-        yield f"{advice.invented} of {advice.invented + len(advice.hypotheses)} hypotheses quoted nothing that stands in the logs: left out."
+        of = advice.invented + len(advice.hypotheses)
+        yield f"{advice.invented} of {of} hypotheses quoted nothing that stands in the logs: left out."
     yield ""
-    for name, text in (("Impact", advice.impact), ("First", advice.immediate_action), ("Prevention", advice.prevention)):
+    for name, text in (
+        ("Impact", advice.impact),
+        ("First", advice.immediate_action),
+        ("Prevention", advice.prevention),
+    ):
         yield f"- {name}: {inert(text)}"
     if drift:
         yield f"- Train again: {advice.retrain}"
@@ -69,7 +74,8 @@ def _supposed(advice: Advised, drift: bool) -> Iterator[str]:
 def _folded(one: Log) -> str:
     lines = one.lines[-SHOWN_LINES:]
     text = plain("\n".join(lines), SHOWN_CHARS)
-    return f"<details><summary>{one.name}, the last {len(lines)} of {len(one.lines)} lines</summary>\n\n{fenced(text)}\n\n</details>"
+    told = f"{one.name}, the last {len(lines)} of {len(one.lines)} lines"
+    return f"<details><summary>{told}</summary>\n\n{fenced(text)}\n\n</details>"
 
 
 def report(
@@ -81,14 +87,22 @@ def report(
     "An incident for people to read."
     label = classify(incident.logs, found) if incident.kind == "ci" else ""
     mark = fingerprint(incident, found, label)
-    known = [mark, incident.severity, incident.resolved, incident.facts, [(one.name, one.text) for one in incident.logs]]
+    known = [
+        mark,
+        incident.severity,
+        incident.resolved,
+        incident.facts,
+        [(one.name, one.text) for one in incident.logs],
+    ]
     told = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
     state = "resolved" if incident.resolved else incident.severity
     lines = [f"**{state}**, {incident.kind}. A recommendation: nothing was changed, a person decides.", ""]
     lines += [f"- {inert(key, 60)}: {inert(value)}" for key, value in incident.facts]
     if not incident.resolved:
         lines += ["", "### Known by rule", ""]
-        lines += list(_steps(found, runbooks)) or ["No known line was seen. If there is a cause, give it a signature (nbs/51_incidents)."]
+        lines += list(_steps(found, runbooks)) or [
+            "No known line was seen. If there is a cause, give it a signature (nbs/51_incidents)."
+        ]
         lines.append("")
         if isinstance(advice, Advised):
             lines += _supposed(advice, incident.kind == "drift")
@@ -148,7 +162,8 @@ class Tracker:
         if not re.fullmatch(r"[\w.-]{1,100}/[\w.-]{1,100}", gitea.repo) or not re.match(r"https?://", gitea.url):
             raise GiteaError(
                 "settings.ini [gitea]", found=f"url {gitea.url!r}, repo {gitea.repo!r}",
-                expected="https://HOST and OWNER/NAME", remedy="Correct it, or GEOCROP_GITEA_URL and GEOCROP_GITEA_REPO.",
+                expected="https://HOST and OWNER/NAME",
+                 remedy="Correct it, or GEOCROP_GITEA_URL and GEOCROP_GITEA_REPO.",
             )  # fmt: skip
         self._where = f"/repos/{gitea.repo}"
         self._client = httpx.Client(
@@ -231,7 +246,9 @@ class Tracker:
             if one.resolved != closed:
                 self._ask("PATCH", at, json={"state": "closed" if one.resolved else "open"})
             if not one.resolved:
-                self._relabel(at, _rows(issue.get("labels") or [], "name", "id"), dict(zip(one.labels, labels, strict=True)))
+                self._relabel(
+                    at, _rows(issue.get("labels") or [], "name", "id"), dict(zip(one.labels, labels, strict=True))
+                )
         self._attach(number, one.files)
         return number
 
@@ -247,7 +264,13 @@ class Tracker:
         there = {row["name"] for row in _rows(self._ask("GET", at, refused) or [], "name")}
         for name, text in files:
             if name not in there:
-                self._ask("POST", at, refused, params={"name": name}, files={"attachment": (name, text.encode(), "text/plain")})
+                self._ask(
+                    "POST",
+                    at,
+                    refused,
+                    params={"name": name},
+                    files={"attachment": (name, text.encode(), "text/plain")},
+                )
 
 
 def _row(page: Any, *keys: str) -> dict[str, Any]:
@@ -269,4 +292,6 @@ def runbooks(
     gitea: Gitea,
 ) -> str:  # Address, or path where there is no Gitea
     "Where the runbooks are read."
-    return f"{gitea.url.rstrip('/')}/{gitea.repo}/src/branch/main/docs/runbooks.md" if gitea.url else "docs/runbooks.md"
+    return (
+        f"{gitea.url.rstrip('/')}/{gitea.repo}/src/branch/main/docs/runbooks.md" if gitea.url else "docs/runbooks.md"
+    )

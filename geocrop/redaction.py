@@ -16,7 +16,10 @@ from dataclasses import dataclass
 MOST_CHARS, MOST_LINE = 200_000, 2_000  # of one log, of one line: patterns take time, models and issues have limits
 
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,2048}(?:\x07|\x1b\\)|[@-Z\\-_])")
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
 
 
 def plain(
@@ -39,15 +42,22 @@ _VALUE = r"""(?:"[^"\n]{1,4096}"|'[^'\n]{1,4096}'|[^\s,;&"']{1,4096})"""
 RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(  # what, and where it stands: the group `it`, or all of it
     (name, re.compile(pattern, flags))
     for name, pattern, flags in (
-        ("private key", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", 0),
+        ("private key",
+         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", 0),
         ("JWT", r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?", 0),
-        ("header", rf"\b(?:(?:proxy-)?authorization|x-api-key|x-auth-token|(?:set-)?cookie)\b[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?(?P<it>{_KEPT}[^\s\"'][^\n\"']{{0,4096}})", re.I),
-        ("login", rf"\b[a-z][a-z0-9+.-]{{0,20}}://(?P<it>{_KEPT}[^\s/\"'<>]{{0,256}}:[^\s\"'<>]{{0,512}}|{_KEPT}[^\s/:\"'<>]{{1,512}})@", re.I),
-        ("token", r"\b(?:gh[opsur]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255}|glpat-[\w-]{16,255}|xox[abprs]-[\w-]{10,255}|sk-[\w-]{16,255}|AIza[\w-]{30,60}|hf_[A-Za-z0-9]{20,60}|npm_[A-Za-z0-9]{30,60}|pypi-[\w-]{30,255}|hvs\.[\w-]{20,255}|dckr_pat_[\w-]{20,60})", 0),
+        ("header", rf"\b(?:(?:proxy-)?authorization|x-api-key|x-auth-token|"
+                   rf"(?:set-)?cookie)\b[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?(?P<it>{_KEPT}[^\s\"'][^\n\"']{{0,4096}})",
+                    re.I),
+        ("login", rf"\b[a-z][a-z0-9+.-]{{0,20}}://(?P<it>{_KEPT}[^\s/\"'<>]{{0,256}}:[^\s\"'<>]{{0,512}}|"
+                  rf"{_KEPT}[^\s/:\"'<>]{{1,512}})@", re.I),
+        ("token", r"\b(?:gh[opsur]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255}|glpat-[\w-]{16,255}|"
+                  r"xox[abprs]-[\w-]{10,255}|sk-[\w-]{16,255}|AIza[\w-]{30,60}|hf_[A-Za-z0-9]{20,60}|"
+                  r"npm_[A-Za-z0-9]{30,60}|pypi-[\w-]{30,255}|hvs\.[\w-]{20,255}|dckr_pat_[\w-]{20,60})", 0),
         ("AWS key", r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA|ANVA)[A-Z0-9]{16}\b", 0),
         ("password hash", r"\$(?:argon2(?:id|i|d)|2[aby]|5|6|y)\$[^\s\"']{8,512}", 0),
         ("token", rf"\b(?:bearer|basic)\s{{1,3}}(?P<it>{_KEPT}[\w.~+/=-]{{12,4096}})", re.I),
-        ("secret", rf"(?<![\w.-])[\w.-]{{0,60}}(?:{_WORDS})[\w-]{{0,30}}[\"']?\s{{0,3}}(?:=>|:=|[:=])\s{{0,3}}(?P<it>{_KEPT}(?!found\b|null\b|none\b){_VALUE})", re.I),
+        ("secret", rf"(?<![\w.-])[\w.-]{{0,60}}(?:{_WORDS})[\w-]{{0,30}}[\"']?\s{{0,3}}(?:=>|:=|"
+                   rf"[:=])\s{{0,3}}(?P<it>{_KEPT}(?!found\b|null\b|none\b){_VALUE})", re.I),
         ("secret", rf"(?<![\w-])--?[\w-]{{0,40}}(?:{_WORDS})[\w-]{{0,20}}\s{{1,3}}(?P<it>{_KEPT}(?!-){_VALUE})", re.I),
         ("secret", rf"\b(?:password|passphrase|secret)\s{{1,3}}(?:is|was)\s{{1,3}}(?P<it>{_KEPT}{_VALUE})", re.I),
         ("e-mail", r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b", 0),

@@ -373,7 +373,7 @@ def params(
 
 
 def settings(
-    section: str,  # Name of a section: catalogue, labels, mlflow, store, country, database, redis, api, jobs, llm, gitea
+    section: str,  # Name of a section: one of SETTINGS
     folder: str | Path | None = None,  # Project folder; None is the one we are in
 ) -> Any:  # The section's dataclass, paths made absolute
     "A section of settings.ini with the environment's overrides; the whole file is checked."

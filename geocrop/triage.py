@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from .advice import Advised, AdviceError, ask
+from .advice import AdviceError, Advised, ask
 from .incidents import Incident, findings
 from .issues import GiteaError, Report, Tracker, report, runbooks
 from .settings import Gitea, Llm
@@ -90,7 +90,10 @@ class Spool:
         page = json.loads(path.read_text())
         try:
             return Report(
-                **{k: tuple(map(tuple, v)) if k == "files" else tuple(v) if k == "labels" else v for k, v in page.items()}
+                **{
+                    k: tuple(map(tuple, v)) if k == "files" else tuple(v) if k == "labels" else v
+                    for k, v in page.items()
+                }
             )
         except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None
