@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -140,9 +139,9 @@ def test_what_nobody_sees_hides_no_secret(hidden: str):
     assert "x4Gd8Kq2x4Gd8Kq2" not in redact(f"token {token[:9]}{hidden}{token[9:]}").text
 
 
-def test_lines_made_to_be_slow_are_not():
-    "Linear: ten times as long takes about ten times as long, where a pattern that backtracks would take a hundred."
-    slow = (
+@pytest.mark.parametrize(
+    "part",
+    [
         "a" * 10,
         "=" * 10,
         "password",
@@ -154,21 +153,12 @@ def test_lines_made_to_be_slow_are_not():
         "eyJ",
         "+1 ",
         "\x1b]",
-    )
-
-    def seconds(text: str) -> float:
-        best = min(_timed(text) for _ in range(3))
-        return max(best, 1e-3)
-
-    for part in slow:
-        short, long = (part * (size // len(part)) for size in (4_000, 40_000))
-        assert seconds(long) < 40 * seconds(short), part
-
-
-def _timed(text: str) -> float:
-    begin = time.process_time()
-    redact(text)
-    return time.process_time() - begin
+    ],
+)
+def test_lines_made_to_be_slow_are_not(part: str):
+    "A pattern that backtracks would take hours for a line of this length, and the run would be ended."
+    shown = redact(part * (100_000 // len(part))).text
+    assert len(shown) <= MOST_LINE + 10
 
 
 def test_what_is_long_is_cut_at_its_beginning_and_lines_at_their_end():

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ import pytest
 import tracker
 from fastapi.testclient import TestClient
 
-from geocrop import cli
+from geocrop import cli, tracking
 from geocrop.issues import marked
 from geocrop.settings import settings
 from geocrop.triage import Spool, deliver
@@ -157,8 +158,10 @@ def test_what_is_resolved_before_anybody_opened_it_opens_nothing(project: Path, 
 
 
 def test_a_drift_has_the_severity_of_its_report_and_asks_whether_to_train(
-    project: Path, gitea: tracker.Gitea, model: tracker.Model
+    project: Path, gitea: tracker.Gitea, model: tracker.Model, monkeypatch: pytest.MonkeyPatch
 ):
+    known = SimpleNamespace(version=4, aliases=["champion"], metrics={"headline": {"macro_f1": 0.82}})
+    monkeypatch.setattr(tracking, "versions", lambda uri, name: [known])
     model.says = lambda page: advice("Macro F1 fell by 21%", retrain="wait")
     (project / "drift.json").write_text(json.dumps(DRIFT))
     assert triage("drift", project / "drift.json")["issues"] == [1]
@@ -166,6 +169,7 @@ def test_a_drift_has_the_severity_of_its_report_and_asks_whether_to_train(
     assert gitea.issues[0]["title"] == "P0 Drift of zimbabwe, season 2023"
     assert "**drift-score**" in body and "Train again: wait" in body and "retrain, by rule: yes" in body
     assert "drift.json" in gitea.assets[1][-1]["name"] and json.loads(gitea.assets[1][-1]["text"])["season"] == 2023
+    assert "version 4, is champion, macro F1 0.82" in body
     over = copy.deepcopy(DRIFT) | {"alarms": [], "severity": "none"}
     (project / "drift.json").write_text(json.dumps(over))
     triage("drift", project / "drift.json")
