@@ -165,8 +165,10 @@ def checked(
         model,
         tuple(kept),
         len(said.hypotheses) - len(kept),
-        *(redact(part).text for part in (said.impact, said.immediate_action, said.prevention)),
-        retrain=getattr(said, "retrain", ""),
+        redact(said.impact).text,
+        redact(said.immediate_action).text,
+        redact(said.prevention).text,
+        getattr(said, "retrain", ""),
     )
 
 # %% ../nbs/52_advice.ipynb #bd158634

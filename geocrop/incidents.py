@@ -404,7 +404,7 @@ def read_alerts(
         )
     groups: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
     for alert in alerts or []:
-        told = {key: _texts(alert.get(key, {}), key) for key in ("labels", "annotations")}
+        told: dict[str, Any] = {key: _texts(alert.get(key, {}), key) for key in ("labels", "annotations")}
         told |= {key: redact(str(alert.get(key, ""))).text[:60] for key in ("status", "startsAt")}
         groups.setdefault(_workload(told["labels"]), []).append(told)
     return [_alert(subject, group, tuple(logs), tuple(files)) for subject, group in groups.items()]

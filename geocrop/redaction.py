@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 # %% ../nbs/50_redaction.ipynb #0b86aa6c
 MOST_CHARS, MOST_LINE = 200_000, 2_000  # of one log, of one line: patterns take time, models and issues have limits
@@ -118,7 +119,7 @@ def redact(
 
     text = plain(text, most)
     for name, rule in RULES:
-        text = rule.sub(lambda match, name=name: out(name, match), text)
+        text = rule.sub(partial(out, name), text)
     text = _LONG.sub(lambda match: out("random", match) if _random(match[0]) else match[0], text)
     text = _ADDRESS.sub(address, text)
     lines = [line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]} [...]" for line in text.split("\n")]

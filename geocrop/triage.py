@@ -89,13 +89,9 @@ class Spool:
         "A report that waited; ValueError where it is none."
         page = json.loads(path.read_text())
         try:
-            return Report(
-                **{
-                    k: tuple(map(tuple, v)) if k == "files" else tuple(v) if k == "labels" else v
-                    for k, v in page.items()
-                }
-            )
-        except (TypeError, AttributeError) as error:
+            files = tuple((str(name), str(text)) for name, text in page.pop("files"))
+            return Report(**page | {"labels": tuple(page["labels"]), "files": files})
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None
 
 
