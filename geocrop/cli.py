@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['simulate', 'search_', 'country', 'map_', 'replay_', 'train_', 'summary', 'drift_', 'gate', 'champion', 'serve',
-           'worker', 'users', 'tell', 'parser', 'main']
+           'worker', 'users', 'triage', 'tell', 'parser', 'main']
 
 # %% ../nbs/60_cli.ipynb #ad281e8f
 import argparse
@@ -587,6 +587,60 @@ def users(args: argparse.Namespace) -> dict[str, Any]:
     rows = [{"name": user.name, "role": user.role} for user in known.listed(engine)]
     return {"users": rows or "none yet"}
 
+# %% ../nbs/60_cli.ipynb #5f1b0a02
+def _given(path: str) -> tuple[str, str]:
+    "Name and text of a file, `-` for what is piped in; of a large one the end."
+    from geocrop.redaction import MOST_CHARS
+
+    if path == "-":
+        return "log", sys.stdin.buffer.read(64_000_000).decode(errors="replace")
+    with Path(path).open("rb") as file:
+        file.seek(max(0, Path(path).stat().st_size - 4 * MOST_CHARS))
+        return Path(path).name, file.read().decode(errors="replace")
+
+
+def _versions() -> list[dict[str, Any]]:
+    "The model's versions in MLflow with their scores; none where it does not answer."
+    from geocrop import tracking
+
+    try:
+        known = tracking.versions(settings("mlflow").tracking_uri, params("base").name)
+    except StoreError:
+        return []
+    score = lambda v: v.metrics.get("headline", {}).get("macro_f1")
+    return [{"version": v.version, "is": ", ".join(v.aliases) or "-", "macro F1": score(v)} for v in known]
+
+
+def triage(args: argparse.Namespace) -> dict[str, Any] | None:
+    "What is known of an alert, a drift or a failed job, as an issue."
+    from geocrop import incidents as read
+    from geocrop.triage import Spool, deliver, reported
+
+    gitea, found = settings("gitea"), []
+    if args.what != "send":
+        name, text = _given(args.file)
+        logs = [read.log(*_given(path)) for path in args.log]
+        parts = ((args.events, read.events_log), (args.metrics, read.metrics_log))
+        logs += [reader(read.parsed(_given(path)[1], path)) for path, reader in parts if path]
+        files = [read.log(*_given(path)) for path in args.attach]
+        if args.what == "alert":
+            found = read.read_alerts(text, logs, files)
+        elif args.what == "drift":
+            found = [read.read_drift(read.parsed(text, name), _versions(), files)]
+        else:
+            facts = [(key, value) for key, _, value in (fact.partition("=") for fact in args.fact)]
+            found = [read.read_job(args.name or Path(name).stem, text, facts=facts, logs=logs, files=files)]
+    reports = [reported(incident, settings("llm"), gitea) for incident in found]
+    if args.dry_run:
+        print("\n\n".join(f"# {one.title}\n\nLabels: {', '.join(one.labels)}\n\n{one.body}" for one in reports))
+        return None
+    for one in reports:
+        Spool(gitea.spool).put(one)
+    told, failed = deliver(gitea)
+    rows = [{"incident": one.incident, "report": one.title} for one in reports]
+    waiting = failed or [str(path) for path in Spool(gitea.spool).waiting()]
+    return {"reports": rows or "none", "issues": told or "none", "waiting": waiting or "none"}
+
 # %% ../nbs/60_cli.ipynb #2112c0a3
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     "Rows as aligned lines below the names of their columns; numbers stand to the right."
@@ -714,6 +768,17 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("action", nargs="?", choices=("list", "promote", "rollback"), default="list")
     sub.add_argument("version", nargs="?", type=int, help="the version to promote")
     sub.add_argument("--folder", type=Path, help="project folder (default: the one we are in)")
+    text = "What is known of an alert, a drift or a failed job, as an issue; a model is asked if one is configured."
+    sub = command("triage", triage, text)
+    sub.add_argument("what", choices=("alert", "drift", "ci", "send"), help="send: only what waits in the spool")
+    sub.add_argument("file", nargs="?", default="-", help="Alertmanager's JSON, a drift report, a log (default: -)")
+    sub.add_argument("--name", help="of the failed job (default: the log's)")
+    sub.add_argument("--fact", action="append", default=[], metavar="KEY=VALUE", help="branch, commit, run of the job")
+    sub.add_argument("--log", action="append", default=[], metavar="FILE", help="one more log, of a pod for example")
+    sub.add_argument("--events", metavar="FILE", help="what kubectl get events -o json prints")
+    sub.add_argument("--metrics", metavar="FILE", help="what Prometheus answers to query_range")
+    sub.add_argument("--attach", action="append", default=[], metavar="FILE", help="text that is only attached")
+    sub.add_argument("--dry-run", action="store_true", help="print Markdown, send nothing")
     text = "The service on this machine: page, API, workers. Ctrl-C lets jobs end; a second one puts them back."
     sub = command("serve", serve, text)
     sub.add_argument("--host", help="address on which it listens (default: settings.ini)")
