@@ -13,7 +13,8 @@ from geocrop.schema import GeocropError
 from .app import Desk, create_app
 from .cluster import Cluster
 
-TOKEN = "GEOCROP_TRIAGE_TOKEN"  # what Alertmanager must send, http_config.authorization; empty: nothing is asked
+# What Alertmanager must send, http_config.authorization; empty: nothing is asked.
+TOKEN = "GEOCROP_TRIAGE_TOKEN"  # noqa: S105 (the name of the variable)
 
 
 def main(words: list[str] | None = None) -> int:
