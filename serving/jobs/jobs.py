@@ -112,7 +112,7 @@ SENT = (
     "id", "user_id", "idempotency_key", "inputs", "area", "west", "south", "east", "north",
     "season_first", "season_last", "year", "model", "model_version", "model_sha256", "traceparent",
 )  # fmt: skip
-BEGINNING = {"status": "accepted", "progress": 0, "message": "", "attempt": 0, "lost": 0}
+BEGINNING: dict[str, Any] = {"status": "accepted", "progress": 0, "message": "", "attempt": 0, "lost": 0}
 BORN = {name: clock() for name in ("created", "updated", "not_before")}
 NEW = sa.insert(jobs).values(**BEGINNING, **BORN).returning(jobs.c.created)
 OWNER = users.c.id == sa.bindparam("user_id")
@@ -192,7 +192,8 @@ def _new(row: Mapping[str, Any], created: float | None) -> Job:
     "A job that was accepted just now, as the database would tell it."
     assert created is not None
     sent = {name: row[name] for name in SENT if name != "idempotency_key"}
-    nothing_yet = dict.fromkeys(("started", "finished", "result", "error", "lease_owner", "lease_until"))
+    later = "started", "finished", "result", "error", "lease_owner", "lease_until"
+    nothing_yet: dict[str, Any] = dict.fromkeys(later)
     return Job(**sent, **BEGINNING, created=created, updated=created, **nothing_yet)
 
 
