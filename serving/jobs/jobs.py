@@ -498,7 +498,7 @@ def _end(engine: sa.Engine, job: Job, worker: str, status: str, **values: Any) -
     return database.write(engine, work)
 
 
-def _counted(status: str, times: sa.Row[Any] | None, values: Mapping[str, Any]) -> tallies.Counts:
+def _counted(status: str, times: Sequence[float] | None, values: Mapping[str, Any]) -> tallies.Counts:
     "What is counted of a last step; one without times came too late."
     if status == "failed":
         return tallies.attempts("failed", 0 if times is None else 1, values["error"])
