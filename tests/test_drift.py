@@ -253,14 +253,14 @@ def simulated(bench: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tu
     return bench, folder, seen
 
 
-def test_an_offset_is_seen_in_january_and_an_early_season_is_not(simulated: tuple):
+def test_in_january_an_offset_shows_and_the_missing_spring_does_not(simulated: tuple):
     bench, folder, seen = simulated
     early, wrong = (seen.rows(until=bench.JANUARY, offset=offset) for offset in (0, bench.OFFSET_DN))
     quiet, loud = (drift.drift(folder, rows, SEASON, day=bench.JANUARY) for rows in (early, wrong))
-    assert quiet["severity"] == "none"
-    assert loud["severity"] == "P1" and loud["features"]["drifted"] >= 5
-    as_if_over = drift.drift(folder, early, SEASON)
-    assert as_if_over["features"]["drifted"] > 10  # what a comparison with whole seasons would say of January
+    assert quiet["features"]["judged"] == 10
+    assert loud["severity"] == "P1" and loud["features"]["drifted"] >= max(5, 2 * quiet["features"]["drifted"])
+    as_if_over = drift.drift(folder, early, SEASON)  # what a comparison with whole seasons would say
+    assert as_if_over["features"]["drifted"] > 10 + quiet["features"]["drifted"]
 
 
 def test_the_committed_rates_are_of_this_bench(bench: ModuleType):
