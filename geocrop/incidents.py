@@ -525,7 +525,8 @@ def read_drift(
         resolved=not alarms,
     )
 
-# %% ../nbs/51_incidents.ipynb #7068ca0f
+# %% ../nbs/51_incidents.ipynb #3b6b6ea7
+_STAMP = re.compile(r"(?m)^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ")
 BY_CLASS = {"security": "P1", "training": "P2", "container": "P2", "deployment": "P2", "lint": "P3", "test": "P3"}
 
 
@@ -542,7 +543,7 @@ def read_job(
         raise IncidentError(
             f"Log of {name}", found="nothing in it", expected="what the job printed", remedy="Give its log."
         )
-    printed = log(name, text)
+    printed = log(name, _STAMP.sub("", text))
     label = classify([printed], findings([printed]))
     return Incident(
         "ci",

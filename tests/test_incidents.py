@@ -77,6 +77,14 @@ def test_a_finding_quotes_its_line():
                 assert finding.signature.pattern.search(evidence.line)
 
 
+def test_the_times_that_a_runner_writes_before_each_line_change_nothing():
+    for case in measure.cases():
+        text = (CORPUS / "logs" / f"{case.name}.log").read_text()
+        stamped = "".join(f"2026-01-31T12:00:0{n % 10}.1234567Z {line}" for n, line in enumerate(text.splitlines(True)))
+        job, plainly = read_job(case.name, stamped), read_job(case.name, text)
+        assert (job.title, job.logs) == (plainly.title, plainly.logs) and dict(job.facts)["class"] == case.said_label
+
+
 # --- redaction -------------------------------------------------------------------------------------------------------
 
 SECRETS = {  # what must be gone, and the line that it stands in; put together here so that no scanner finds them

@@ -32,7 +32,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"geocrop: {error}", file=sys.stderr)
         return 2
     uvicorn.run(create_app(desk, os.environ.get(TOKEN, "")), host=asked.host, port=asked.port, log_config=None,
-                access_log=False, server_header=False, timeout_keep_alive=30)  # fmt: skip
+                access_log=False, server_header=False, limit_concurrency=100)  # fmt: skip
     return 0
 
 

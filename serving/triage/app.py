@@ -19,7 +19,6 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from geocrop.incidents import MOST_BYTES, Incident, IncidentError, read_alerts
-from geocrop.schema import GeocropError
 from geocrop.settings import Gitea, Llm
 from geocrop.store import publish
 from geocrop.triage import MOST_WAITING, Spool, deliver, reported
@@ -67,16 +66,23 @@ class Desk:
         while not self._over.is_set():
             self._news.wait(self._again_s)
             self._news.clear()
-            try:
-                for path in sorted(self.inbox.glob("*.json")):
-                    if self._over.is_set():
-                        return
-                    self._report(path)
-                told, failed = deliver(self._gitea)
-                if told or failed:
-                    log.info("told issues %s; %d incidents wait", told, len(failed))
-            except (GeocropError, OSError):
-                log.exception("what waits is tried again")
+            for path in sorted(self.inbox.glob("*.json")):
+                if self._over.is_set():
+                    return
+                self._try(self._report, path)
+            self._try(self._deliver)
+
+    def _deliver(self) -> None:
+        told, failed = deliver(self._gitea)
+        if told or failed:
+            log.info("told issues %s; wait: %s", told, failed)
+
+    def _try(self, what: Callable[..., None], *words: Path) -> None:
+        "Whatever goes wrong with one message, the thread goes on with the next; this one is tried again."
+        try:
+            what(*words)
+        except Exception:
+            log.exception("%s is tried again", " ".join(path.name for path in words) or "what waits")
 
     def _report(self, path: Path) -> None:
         "Reports of a message into the spool; only then is the message forgotten."
