@@ -1,7 +1,7 @@
 """Traces from a request to the windows of its map, told to a collector (OTLP/HTTP) where settings.ini names one.
 
-Where it names none, nothing of OpenTelemetry is imported and a span costs a function call. A trace crosses processes as
-a W3C `traceparent`: in a header, in a job's row, in a runner's task.
+Where it names none, no tracer and no exporter is imported and a span costs a function call. A trace crosses processes
+as a W3C `traceparent`: in a header, in a job's row, in a runner's task.
 """
 
 import logging

@@ -1,16 +1,19 @@
 """Scripts that the cluster runs, run here: backup and restore on a real PostgreSQL, retraining on a real git and DVC
-remote, buckets on a real S3 server."""
+remote, buckets on a real S3 server, digests with a stand-in for the tool that asks registries."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 import swift_s3
+import yaml
 from loopback import free_ports
 from postgres import binaries, postgres
 
@@ -34,8 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     "libpq's variables of a PostgreSQL that has a service's tables and a user, and MLflow's database."
     if binaries() is None:
         pytest.skip("no PostgreSQL with PostGIS; on Debian: apt-get install postgresql-15 postgresql-15-postgis-3")
-    folder = Path("/tmp") / f"geocrop-restore-{os.getpid()}"  # its account must be able to enter
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="geocrop-restore-"))  # not pytest's, which only we may enter
     (port,) = free_ports(1)
     try:
         with postgres(folder, port) as dsn:
@@ -230,3 +232,33 @@ def test_buckets_are_made_once(tmp_path: Path):
         )
         again = run(sys.executable, script, "geocrop-dvc", "geocrop-models", **keys).stdout
         assert again.splitlines() == ["bucket geocrop-dvc: made", "bucket geocrop-models: was there"]
+
+
+# --- digests ---------------------------------------------------------------------------------------------------------
+
+SKOPEO = """#!/bin/sh
+for last in "$@"; do :; done
+printf 'manifest of %s' "$last"
+"""
+
+
+def test_digests_are_compared_and_written_and_ours_are_left_alone(tmp_path: Path):
+    "The registry is a stand-in that answers with a manifest for each name and tag."
+    for name in ("pin.sh", "kustomization.yaml"):
+        shutil.copy(ROOT / "k8s/images" / name, tmp_path)
+    (tmp_path / "skopeo").write_text(SKOPEO)
+    (tmp_path / "skopeo").chmod(0o755)
+    page = tmp_path / "kustomization.yaml"
+    before = yaml.safe_load(page.read_text())["images"]
+    others = [image for image in before if "digest" in image]
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    check = run("sh", tmp_path / "pin.sh", "--check", **path)
+    assert check.returncode == 1 and len(check.stderr.splitlines()) == len(others) >= 3
+    assert yaml.safe_load(page.read_text())["images"] == before
+    written = run("sh", tmp_path / "pin.sh", **path)
+    assert written.returncode == 0, written.stderr
+    for image, now in zip(before, yaml.safe_load(page.read_text())["images"], strict=True):
+        manifest = f"manifest of docker://{image['newName']}:{image['newTag']}"
+        digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+        assert now == (image | {"digest": digest} if image in others else image)
+    assert run("sh", tmp_path / "pin.sh", "--check", **path).returncode == 0

@@ -426,7 +426,7 @@ def test_manifests_of_dask_are_what_kubernetes_knows():
     assert worker["resources"]["limits"]["memory"] == "2Gi" and "1900MB" in worker["args"]
     assert service["ports"][0]["targetPort"] in {port["name"] for port in scheduler["ports"]}
     assert service["selector"]["dask.org/cluster-name"] == cluster["metadata"]["name"]
-    assert {worker["image"], scheduler["image"]} == {i["name"] for i in manifest("dask/kustomization.yaml")["images"]}
+    assert {worker["image"], scheduler["image"]} <= {i["name"] for i in manifest("images/kustomization.yaml")["images"]}
 
 
 def test_the_workflow_is_what_argo_knows():

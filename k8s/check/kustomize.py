@@ -19,7 +19,7 @@ def folders(root: Path) -> list[Path]:
     return sorted([*found, *(path.parent for path in (root / "k8s").glob("argocd/*/kustomization.yaml"))])
 
 
-PARTS = ("base", "images")  # of overlays; they are not built alone
+PARTS = ("base", "images", "release")  # of overlays; they are not built alone
 
 
 @lru_cache

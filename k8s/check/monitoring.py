@@ -44,11 +44,13 @@ EXPORTED = """
 import json
 from serving.api.app import create_app
 from serving.jobs import database
+from serving.worker.metrics import Metrics
 
 app = create_app()
 database.upgrade(app.state.service.engine)
 suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
-metrics = list(app.state.service.metrics.registry.collect())
+registries = [app.state.service.metrics.registry, Metrics().registry]
+metrics = [metric for registry in registries for metric in registry.collect()]
 print(json.dumps([metric.name + suffix for metric in metrics for suffix in suffixes.get(metric.type, [""])]))
 """
 
@@ -115,7 +117,7 @@ def undocumented(root: Path) -> list[str]:
 
 
 def exported(root: Path) -> set[str]:
-    "Names of the samples that the API tells, as it tells them."
+    "Names of the samples that the API and the side that answers tell, as they tell them."
     python = root / ".venv/bin/python"
     with tempfile.TemporaryDirectory() as folder:
         places = {"DATABASE_URL": f"sqlite:///{folder}/service.db", "STORE_RESULTS": folder, "STORE_MODELS": folder}
@@ -170,7 +172,7 @@ def _missing(tool: str) -> list[str]:
     return [] if shutil.which(tool) else [f"no {tool}: apt-get install {PACKAGES[tool]}"]
 
 
-def rows(root: Path) -> Iterator[Row]:
+def rows(root: Path, overlays: bool = True) -> Iterator[Row]:  # without kubectl: no overlays
     "Configurations, rules, their tests, runbooks, dashboards, policies."
     files, tests, no_promtool, no_amtool = rule_files(root), rule_tests(root), _missing("promtool"), _missing("amtool")
     every = [rule for file in files for rule in rules(file)]
@@ -188,6 +190,11 @@ def rows(root: Path) -> Iterator[Row]:
     number = len(every) + sum(1 for file in dashboards(root) for _ in expressions(file))
     wrong = list(unknown(root, exported(root)))
     yield Row("expressions of rules and panels", number, "every metric that is asked for is exported", wrong, [])
+    if overlays:
+        yield _beside_production(root)
+
+
+def _beside_production(root: Path) -> Row:
     pages = [*build(root / "k8s/overlays/production"), *build(root / "k8s/monitoring")]
     wrong = [text for policy in policies.POLICIES for text in policy(pages, "production")]
-    yield Row("monitoring beside production", len(pages), "all policies", wrong, [])
+    return Row("monitoring beside production", len(pages), "all policies", wrong, [])

@@ -431,7 +431,7 @@ def references_are_there(pages: list[Document], overlay: str) -> Iterator[str]:
             if ref := volume.get("secret"):
                 wanted += [("Secret", ref["secretName"], item["key"]) for item in ref.get("items", [])]
                 wanted += [("Secret", ref["secretName"], None)]
-            if ref := volume.get("configMap"):
+            if (ref := volume.get("configMap")) and not ref.get("optional"):
                 wanted += [("ConfigMap", ref["name"], None)]
             if ref := volume.get("persistentVolumeClaim"):
                 wanted += [("PersistentVolumeClaim", ref["claimName"], None)]

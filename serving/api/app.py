@@ -8,11 +8,12 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from serving.observed import Observed
+
 from . import answers, auth, baselines, health, jobs, legends, pages, problems, processes, results, stac, tiles
 from .bounded import Bounded
 from .health import Health
 from .legends import released
-from .observed import Observed
 from .pages import Pages
 from .reconciler import Reconciler
 from .service import Service

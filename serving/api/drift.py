@@ -1,11 +1,11 @@
-"""Drift, as `geocrop drift` left it in the store of results: `drift/*.prom`, texts for Prometheus, told on by the API.
+"""Drift, as `geocrop drift` left it below drift/ of the store of results: `.prom`, texts for Prometheus, told on here.
 
 A run of `geocrop drift` is over before Prometheus could ask it. Only metrics of its name are told on, and so many.
 """
 
 import logging
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import obstore
@@ -21,6 +21,7 @@ from .remembered import Remembered
 log = logging.getLogger(__name__)
 FOLDER, SUFFIX, OURS = "drift", ".prom", "geocrop_drift_"
 MOST, MOST_BYTES, MOST_SAMPLES = 32, 256 * 1024, 4000  # documents, the newest; size of one; samples of a metric
+MOST_LISTED = 1000  # objects
 FRESH_S = 30.0
 
 
@@ -31,26 +32,30 @@ class Drift(Collector):
         self,
         store: Any,  # Of geocrop.store.bucket
     ):
-        self._texts = Remembered(lambda: _texts(store), [], FRESH_S)
+        self._told = Remembered(lambda: _told(_texts(store)), _told([]), FRESH_S)
 
     def collect(self) -> Iterator[Metric]:
-        "Each metric once, with the samples of all documents."
-        psi = GaugeMetricFamily("geocrop_drift_psi", "Population stability index of a feature, against training")
-        alarm = GaugeMetricFamily("geocrop_drift_alarm", "1 where a season has drifted from what the model learnt from")
-        told: dict[str, Metric] = {family.name: family for family in (psi, alarm)}
-        for text in self._texts():
-            for family in _families(text):
-                samples = told.setdefault(family.name, family).samples
-                if samples is not family.samples:
-                    samples.extend(family.samples)
-        for metric in told.values():
-            metric.samples = list({_identity(sample): sample for sample in reversed(metric.samples)}.values())
-            metric.samples = metric.samples[:MOST_SAMPLES]
-        yield from told.values()
+        "What documents said when they were read last."
+        yield from self._told()
 
     def describe(self) -> Iterator[Metric]:
         "Nothing is asked when the collector is registered."
         return iter(())
+
+
+def _told(texts: list[str]) -> list[Metric]:
+    "Each metric once, with the samples of all documents, the newest first."
+    psi = GaugeMetricFamily("geocrop_drift_psi", "Population stability index of a feature, against training")
+    alarm = GaugeMetricFamily("geocrop_drift_alarm", "1 where a season has drifted from what the model learnt from")
+    told: dict[str, Metric] = {family.name: family for family in (psi, alarm)}
+    for text in texts:
+        for family in _families(text):
+            samples = told.setdefault(family.name, Metric(family.name, family.documentation, "gauge")).samples
+            samples.extend(family.samples)
+    for metric in told.values():
+        newest = {_identity(sample): sample for sample in reversed(metric.samples)}
+        metric.samples = list(newest.values())[-MOST_SAMPLES:]
+    return list(told.values())
 
 
 def _identity(sample: Any) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -62,8 +67,8 @@ def _texts(store: Any) -> list[str]:
     "Documents, the newest first."
     try:
         with failing(f"Objects {FOLDER}/"):
-            found = obstore.list_with_delimiter(store, FOLDER)["objects"]
-        wanted = [one for one in found if one["path"].endswith(SUFFIX) and one["size"] <= MOST_BYTES]
+            found = islice(chain.from_iterable(obstore.list(store, FOLDER)), MOST_LISTED)
+            wanted = [one for one in found if one["path"].endswith(SUFFIX) and one["size"] <= MOST_BYTES]
         wanted.sort(key=lambda one: (one["last_modified"], one["path"]), reverse=True)
         return [get_bytes(store, one["path"]).decode(errors="replace") for one in wanted[:MOST]]
     except StoreError as error:

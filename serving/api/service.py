@@ -15,6 +15,7 @@ from geocrop import settings
 from geocrop.schema import Area, Legend, Season, SettingsError
 from geocrop.settings import Api, Base, Bounds, Jobs
 from geocrop.store import bucket
+from serving import tracing
 from serving.jobs import database, models
 from serving.jobs.models import Model
 from serving.jobs.results import Results
@@ -97,7 +98,9 @@ class Service:
             products=Products(engine, results),
             changes=Changes(engine, lambda job: bytes(Json(status_info(job)).body)),
             metrics=Metrics(engine, champion, classes=legend.names, lease_s=limits.lease_s, drift=Drift(results.store)),
-            answers=httpx.AsyncClient(base_url=api.answers, timeout=patience, trust_env=False),
+            answers=httpx.AsyncClient(
+                base_url=api.answers, timeout=patience, trust_env=False, event_hooks={"request": [_traced]}
+            ),
         )
 
     def close(self) -> None:
@@ -112,6 +115,12 @@ class Service:
         today = settings.today()
         years = range(FIRST_SEASON, today.year + 1)
         return [year for year in years if Season(year, self.base.start, self.base.end).last < today]
+
+
+async def _traced(request: httpx.Request) -> None:
+    "The other side goes on with the trace of the request that it is asked for."
+    if parent := tracing.traceparent():
+        request.headers["traceparent"] = parent
 
 
 async def here(request: Request) -> Service:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import orjson
 import uvicorn
 from fastapi import FastAPI, Request
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -28,12 +29,15 @@ from geocrop import settings
 from geocrop.mapping import MapModel
 from geocrop.schema import AOI, CubeError, GeocropError, ItemsError, SchemaError, Season
 from geocrop.store import bucket
+from serving import tracing
 from serving.jobs import database, models
 from serving.jobs.models import Model
 from serving.logs import log_to_stderr
+from serving.observed import Observed
 
 from . import inference, outlook
 from .maps import Loaded, compiling_once
+from .metrics import Metrics
 
 log = logging.getLogger("serving.worker.answers")  # whatever it is started as
 FOLLOW_S = 2.0  # between two looks at who the champion is
@@ -78,7 +82,7 @@ class Answers:
         self.engine = database.connect(settings.settings("database").url)
         self.champion: Champion | None = None
         self.first_pace: outlook.Pace | None = None
-        self.over = threading.Event()
+        self.over, self.metrics = threading.Event(), Metrics()
         self._loaded = Loaded()
 
     def follow(self) -> None:
@@ -99,6 +103,7 @@ class Answers:
         if self.champion is None or self.champion.model != now:
             with compiling_once():
                 self.champion = Champion(now, self._loaded.get(self.store, now))
+            self.metrics.follows(now)
             log.info("champion: %s %s", now.name, now.version)
         elif self.first_pace is None:  # not at once: workers have something to compile, too
             with compiling_once():
@@ -129,7 +134,7 @@ class Answers:
     def infer(self, page: Any) -> dict[str, Any]:
         "Rows of features -> classes and probabilities."
         known = self._known()
-        return inference.infer(known.model, known.ready, page)
+        return inference.infer(known.model, known.ready, page, self.metrics.inferred)
 
 
 def _season(year: int) -> Season:
@@ -176,6 +181,7 @@ def create_app() -> FastAPI:
         answers.over.set()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app.add_middleware(Observed, requests=answers.metrics.requests, headers=[], closing=answers.over)
 
     def work(answer: Callable[..., dict[str, Any]], *what: Any) -> dict[str, Any]:
         with turn:
@@ -213,6 +219,10 @@ def create_app() -> FastAPI:
     async def ready() -> Response:
         return _json({"ready": answers.champion is not None}, 200 if answers.champion else 503)
 
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(answers.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
     return app
 
 
@@ -225,9 +235,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, help="number of a listening socket that was inherited, instead of these")
     asked = parser.parse_args(words)
     log_to_stderr()
+    tracing.begin("answers")
     config = uvicorn.Config(create_app(), asked.host, asked.port, log_config=None, access_log=False)
     listener = socket.socket(fileno=asked.fd) if asked.fd is not None else config.bind_socket()
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        tracing.end()
     return 0
 
 

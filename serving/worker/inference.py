@@ -1,7 +1,7 @@
 "Rows of features in, classes and probabilities out: the Open Inference Protocol, version 2, of one model."
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -39,11 +39,18 @@ def metadata(model: Model, ready: MapModel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def infer(model: Model, ready: MapModel, page: Any) -> dict[str, Any]:
+def infer(
+    model: Model,
+    ready: MapModel,
+    page: Any,
+    tell: Callable[[list[int], list[float], dict[int, str]], None],  # Called with classes, confidences, names
+) -> dict[str, Any]:
     "Class (255: a row without any feature) and probabilities of rows. SchemaError for what is no request."
-    rows = _rows(page)
+    rows, legend = _rows(page), ready.model.legend
     probability = ready.forest.predict_proba(rows)
-    classes = most_likely(probability, ready.model.legend.ids).astype(np.int64)
+    classes = most_likely(probability, legend.ids).astype(np.int64)
+    known = probability[~np.isnan(probability[:, 0])].max(axis=1, initial=0)
+    tell(classes.tolist(), known.tolist(), dict(zip(legend.ids, legend.names, strict=True)))
     outputs = (("class", "INT64", classes), ("probability", "FP32", probability))
     wanted = {one["name"] for one in page.get("outputs") or () if isinstance(one, Mapping) and "name" in one}
     return {

@@ -75,6 +75,22 @@ def test_rows_are_classified_as_the_forest_does(client: TestClient, places: Stor
     np.testing.assert_array_equal(found, forest.predict_proba(rows))
 
 
+def test_what_was_answered_is_told_to_prometheus(client: TestClient, rows: np.ndarray):
+    before = client.get("/metrics").text
+    assert client.post("/v2/models/geocrop/infer", json={"inputs": [tensor(rows)]}).status_code == 200
+    now = client.get("/metrics").text
+
+    def count(text: str, name: str) -> float:
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+    assert count(now, "geocrop_inferred_rows_total") - count(before, "geocrop_inferred_rows_total") == len(rows)
+    assert 'geocrop_inferred_rows_total{class="(none)"}' in now  # the row without any feature
+    told = "geocrop_inferred_confidence_count"
+    assert 0 < count(now, told) - count(before, told) < len(rows)
+    assert 'geocrop_answers_model_info{model="zimbabwe_embedded"' in now
+    assert 'geocrop_answer_seconds_count{method="POST",route="/v2/models/geocrop/infer",status="200"}' in now
+
+
 def test_nested_rows_and_a_chosen_output(client: TestClient, rows: np.ndarray):
     nested = [[None if math.isnan(v) else float(v) for v in row] for row in rows[:2]]
     asked = {"inputs": [tensor(rows[:2], data=nested)], "outputs": [{"name": "class"}]}

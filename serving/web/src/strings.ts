@@ -488,7 +488,7 @@ export const strings = {
       metrics: {
         title: 'Metrics',
         text: [
-          'Prometheus reads /metrics. Requests are timed under their route, not their address, so that nobody can create new series by asking for strange paths. Jobs are counted in the database when Prometheus asks. Beside these there are the usual numbers of the process: memory, processor time, open files.',
+          'Prometheus reads /metrics. Requests are timed under their route, not their address, so that nobody can create new series by asking for strange paths. Workers come and go, so nobody asks them: what becomes of jobs and maps is counted in the database, in the transaction in which it happens, and told when Prometheus asks. Beside these there are the usual numbers of the process: memory, processor time, open files.',
         ],
         head: ['Metric', 'Kind', 'What it says'],
       },
@@ -503,7 +503,14 @@ export const strings = {
           title: 'Logs',
           text: [
             'Every attempt of every job has its own log, which holds what the runner and its libraries printed, up to the last line before a crash. It is kept in the store beside the results, also when the attempt failed.',
+            'On a terminal lines are for people. In a cluster each is a document of JSON that names the job and the trace it belongs to.',
             'Errors reach clients as problem documents that name the thing, what was found, what was expected and what to do. What is no business of the client’s goes to the log alone.',
+          ],
+        },
+        {
+          title: 'Traces',
+          text: [
+            'Where a collector is named (OpenTelemetry, OTLP over HTTP), one trace goes from the request through worker and runner to each window of the map. It is kept with the job, so that a second attempt by another worker is in the same trace. Where none is named, no tracer is even loaded.',
           ],
         },
         {
@@ -516,6 +523,7 @@ export const strings = {
           title: 'What to be woken for',
           text: [
             'The age of the oldest waiting job says more than the length of the queue: it grows when workers are too few, stuck or gone. The share of failed jobs, the slowest hundredth of requests by route, and a database that does not answer are the other three.',
+            'Whether requests are answered is watched as an error budget over 30 days, in several windows at once. Each rule is tested: once where it fires, once where it is silent.',
           ],
         },
       ],

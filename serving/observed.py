@@ -8,11 +8,12 @@ from typing import Any
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import logs, tracing
+from . import logs, tracing
 
-log = logging.getLogger("serving.api.requests")
+log = logging.getLogger("serving.requests")
 NOWHERE = "(none)"  # a path that no route has: it must not become a label, or anybody could make labels
-PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, by machines: neither traced nor written down
+# Asked every few seconds, by machines: neither traced nor written down.
+PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 
 class Observed:
@@ -27,19 +28,19 @@ class Observed:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         began, status, location = time.perf_counter(), 500, b""
+        told = scope["path"] not in PROBES and (self._written or tracing.on())
 
         async def sent(message: Message) -> None:
             nonlocal status, location
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if status == 201:
+                if told and status == 201:
                     location = dict(message.get("headers", ())).get(b"location", b"")
                 message["headers"] = [*message.get("headers", ()), *self._headers]
                 if self._closing.is_set():
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
-        told = scope["path"] not in PROBES and (self._written or tracing.on())
         try:
             if not told:
                 return await self._app(scope, receive, sent)
