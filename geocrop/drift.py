@@ -344,7 +344,7 @@ class ScoreDrop:
         return self.low <= 0
 
 
-def _f1(confusion: NDArray[np.floating], classes: NDArray[np.bool_]) -> NDArray[np.floating]:
+def _f1(confusion: NDArray[Any], classes: NDArray[np.bool_]) -> NDArray[np.floating]:
     "Mean F1 of some classes, of matrices (..., k, k); a class that nobody names has 0."
     hits, sides = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1) + confusion.sum(axis=-2)
     return np.divide(2 * hits, sides, out=np.zeros_like(hits, dtype="float64"), where=sides > 0)[..., classes].mean(-1)
@@ -407,9 +407,9 @@ def _areas(
         "alike": np.nan if alike is None else alike,
     })  # fmt: skip
     return [
-        {"x": float(x), "y": float(y), "pixels": len(part), "fields": int(part.field.nunique())}
+        {"x": float(part.x.iloc[0]), "y": float(part.y.iloc[0]), "pixels": len(part), "fields": int(part.field.nunique())}
         | {"confidence": _round(part.sure.mean()), "applicable": _round(part.alike.mean())}
-        for (x, y), part in known.groupby(["x", "y"], sort=True)
+        for _, part in known.groupby(["x", "y"], sort=True)
     ]
 
 
@@ -628,10 +628,10 @@ def map_drift(
     bundle = read_bundle(folder)
     legend = Legend.of(bundle.page["legend"])
     (now, where, sums), (then, _, sums_then) = (_blocks(p, legend.ids, block_m) for p in (path, before))
-    for p, recipe in ((path, now), (before, then)):
+    for given, recipe in ((path, now), (before, then)):
         if recipe.tags["GEOCROP_MODEL_SHA256"] != bundle.sha256:
             raise ProductError(
-                Path(p).name, found=f"a map by {recipe.model}",
+                Path(given).name, found=f"a map by {recipe.model}",
                 expected=f"by {bundle.page['name']} ({bundle.sha256[:12]}...)",
                 remedy="Two models differ by themselves: give maps of one.",
             )  # fmt: skip
@@ -639,7 +639,8 @@ def map_drift(
     size, known = effective_size(counts), effective_size(counts_then)
     expected, observed = (c.sum(axis=0) / c.sum() for c in (counts_then, counts))
     s = shift(expected, observed, known.n, size)
-    sure_then = np.divide(*sums_then.sum(axis=0)[::-1], out=np.zeros(len(expected)), where=expected > 0)
+    known_then, summed = sums_then.sum(axis=0)
+    sure_then = np.divide(summed, known_then, out=np.zeros(len(expected)), where=expected > 0)
     means, errors = [], []
     for part in (sums, sums_then):
         pixels, sure = part.sum(axis=2).T

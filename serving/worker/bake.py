@@ -87,7 +87,7 @@ def work() -> None:
     store = settings.settings("store").models
     (model, ready) = _champion(runner, store)
     row = {"name": "features", "datatype": "FP32", "shape": [1, len(FEATURE_ORDER_V1)]}
-    inference.infer(model, ready, {"inputs": [row | {"data": [0.5] * len(FEATURE_ORDER_V1)}]})
+    inference.infer(model, ready, {"inputs": [row | {"data": [0.5] * len(FEATURE_ORDER_V1)}]}, lambda *_: None)
     area = settings.params("base").area
     outlook.curve(area["lon"], area["lat"], settings.season())
 
