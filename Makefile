@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup repro season test chaos bench check platform-check lab readme export web lock clean profile
+.PHONY: help setup repro season drift test chaos bench check platform-check lab readme export web lock clean profile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ repro: profile $(READY) ## the map and its scores; PROFILE=name for one of profi
 
 season: $(READY) ## the embedded season in data/season (no network, seeded)
 	@"$(BIN)/dvc" repro data/dvc.yaml
+
+drift: profile $(READY) ## a season beside the training of the model, reports/drift; ARGS="--items FILE" or --table, --map
+	@cd "$(FOLDER)" && "$(BIN)/geocrop" drift --out reports/drift --track $(ARGS)
+	@cd "$(FOLDER)" && "$(BIN)/python" -m geocrop_papermill "$(CURDIR)/nbs/pipelines/06_drift.ipynb" reports/drift/drift.ipynb
 
 test: $(READY) season ## every test, notebooks included, two files at a time; ARGS="-k words" to choose
 	@"$(BIN)/python" -m pytest -n 2 --dist loadfile $(ARGS)

@@ -23,16 +23,28 @@ from scipy.stats import beta
 from season import CANOPY, CLOUD, CLOUDY, SOIL, cover, fields
 
 from geocrop.items import Item, ItemList
-from geocrop.schema import FEATURE_BANDS, Season
+from geocrop.schema import CLEAR_SCL, FEATURE_BANDS, Season
 from geocrop.store import publish
 
 EPSG = 32736
 WEST, NORTH = 300_000, 8_100_000  # upper left corner of MGRS tiles of zone 36: multiples of 10 m and of 20 m
 TILE_PX = 1024  # inner tiles of Element 84's and DE Africa's Sentinel-2 COGs
 SEASON = Season(2022)
-SPECKLE = 0.03  # share of SCL's pixels that are of another class than their neighbours
 GSD_M = {"B02": 10, "B04": 10, "B05": 20, "B08": 10, "B11": 20, "SCL": 20}
 TEXTURE = 0.018  # of the reflectance, between neighbours: deflate then makes 1.6 of 1, as on real scenes of farm land
+
+
+@dataclass(frozen=True, slots=True)
+class Sky:
+    "How clouds lie over the scenes."
+
+    name: str
+    patch_px: int  # Size of a patch: standard deviation of the filter that makes them
+    speckle: float  # Share of SCL's pixels that are of another class than their neighbours
+
+
+STRICT = Sky("", 96, 0.03)  # no tile without a clear pixel: everything has to be decoded
+PATCHES = Sky("_patches", 400, 0.0)  # fronts and lines of showers: some tiles show nothing but cloud
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,15 @@ class Archive:
             )
         return ItemList(SEASON, outline, tuple(found))
 
+    def hidden(self, n_dates: int) -> float:
+        "Share of the tiles of 10 m that show nothing clear."
+        side = min(TILE_PX, self.side_px) // 2  # on SCL's pixels
+        clear = []
+        for date in range(n_dates):
+            scl = np.isin(tifffile.imread(self.path(date, "SCL"), key=0), CLEAR_SCL)
+            clear.append(scl.reshape(len(scl) // side, side, -1, side).any((1, 3)))
+        return 1 - float(np.mean(clear))
+
     def raw_bytes(self, n_dates: int) -> int:
         "Of all pixels, decoded, each band on its own grid."
         sizes = {asset: (1 if asset == "SCL" else 2) * (self.side_px * 10 // gsd) ** 2 for asset, gsd in GSD_M.items()}
@@ -109,6 +130,7 @@ def scene(
     cloud: NDArray[np.float32],  # Thickness, 0-1
     wedge: NDArray[np.bool_],  # Not seen: the edge of the swath
     seed: int,
+    speckled: float,  # Share of SCL's pixels
 ) -> dict[str, NDArray]:
     "Digital numbers of the bands and scene classes of one date, each on its own grid."
     rng = np.random.default_rng(seed)
@@ -124,7 +146,7 @@ def scene(
         found[name] = dn
     share, cloud = halved(share), halved(cloud)
     scl = np.where(cloud > 0.6, 9, np.where(cloud > 0.2, 8, np.where(share > 0.3, 4, 5))).astype(np.uint8)
-    speckle = rng.random(scl.shape) < SPECKLE
+    speckle = rng.random(scl.shape) < speckled
     scl[speckle] = rng.choice(np.array([2, 4, 5, 7], np.uint8), speckle.sum())
     scl[wedge[::2, ::2]] = 0
     return found | {"SCL": scl}
@@ -154,9 +176,9 @@ def write(path: Path, band: NDArray, gsd_m: int) -> None:
         tif.write(band, 1)
 
 
-def make(folder: Path, side_px: int, n_dates: int) -> Archive:
+def make(folder: Path, side_px: int, n_dates: int, sky: Sky = STRICT) -> Archive:
     "The archive, made where it is not there yet."
-    archive = Archive(folder / f"{side_px}px", side_px)
+    archive = Archive(folder / f"{side_px}px{sky.name}", side_px)
     missing = [date for date in range(n_dates) if not all(archive.path(date, asset).exists() for asset in GSD_M)]
     if not missing:
         return archive
@@ -169,11 +191,11 @@ def make(folder: Path, side_px: int, n_dates: int) -> Archive:
 
     def one(date: int) -> None:
         rng = np.random.default_rng([36, date])
-        coarse = gaussian_filter(rng.standard_normal((side_px // 16, side_px // 16)), 6, mode="wrap")
+        coarse = gaussian_filter(rng.standard_normal((side_px // 16, side_px // 16)), sky.patch_px / 16, mode="wrap")
         thick = (np.quantile(coarse, shares[date % 50]) - coarse) / coarse.std()
         cloud = zoom(np.clip(4 * thick, 0, 1), 16, order=1).astype(np.float32)
         wedge = (row + 2 * column < side_px) & (date % 7 == 3)
-        for asset, band in scene(green[date][field], cloud, wedge, date).items():
+        for asset, band in scene(green[date][field], cloud, wedge, date, sky.speckle).items():
             write(archive.path(date, asset), band, GSD_M[asset])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -24,7 +24,7 @@ ANGLE = 2 * np.pi * np.arange(28) / 28
 HARMONICS = np.stack([2 / 28 * wave(h * ANGLE) for h in (1, 2) for wave in (np.sin, np.cos)])
 MIN_CLEAR = 3
 
-# --- NumPy, float32, block by block ----------------------------------------------------------------------------------
+# --- NumPy, float32, all pixels at once or block by block ------------------------------------------------------------
 
 IS_CLEAR = np.isin(np.arange(256), CLEAR_SCL)  # a table look-up is faster than np.isin of every observation
 
@@ -137,14 +137,15 @@ def numpy_curves(
 def numpy_features(
     season: Season,
     interpolate: Interpolation = nodes_carried,
-    block: int = 2048,  # Pixels at a time, chosen by trial: the temporaries stay in the processor's cache
+    block: int | None = 2048,  # Pixels at a time, chosen by trial: temporaries stay in the cache; None is all
 ) -> Array:
     "Features v1, shape (51, y, x)."
     n_time, height, width = season.scl.shape
     dn, scl = season.dn.reshape(n_time, 5, -1), season.scl.reshape(n_time, -1)
     out = np.empty((len(FEATURE_ORDER_V1), height * width), np.float32)
-    for start in range(0, height * width, block):
-        part = slice(start, start + block)
+    size = block or height * width
+    for start in range(0, height * width, size):
+        part = slice(start, start + size)
         curves = numpy_curves(season.days, dn[:, :, part], scl[:, part], interpolate)
         out[:, part] = numpy_describe(curves)
         out[:, part][:, np.isnan(curves[0, 0])] = np.nan

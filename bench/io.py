@@ -21,7 +21,7 @@ import numpy as np
 import ours
 import pystac
 import readers
-from archive import TILE_PX, Archive, make, widen
+from archive import PATCHES, TILE_PX, Archive, make, widen
 from readers import Task
 from rounds import (
     Bar,
@@ -163,10 +163,11 @@ def served(folder: Path, delay_ms: float) -> Iterator[tuple[str, dict[str, Any]]
         asked |= json.loads(process.stdout.read())
 
 
-def stream(archive: Archive, dates: int, side_px: int, rounds: int) -> tuple[Times, list[Bar]]:
+def stream(archive: Archive, cloudy: Archive, dates: int, side_px: int, rounds: int) -> tuple[Times, list[Bar]]:
     "Wall seconds from COGs to features, of files and over HTTP."
-    task = Task(archive, dates, side_px)
-    assert task.tiles
+    task, patches = Task(archive, dates, side_px), Task(cloudy, dates, side_px)
+    assert task.tiles and patches.tiles
+    hidden = f"{100 * cloudy.hidden(dates):.0f} % of the tiles without a clear pixel"
     title = f"COGs -> features, {side_px} x {side_px} px, {dates} dates: wall time, {THREADS} threads"
     print(f"\n## {title}, {rounds} rounds in turns\n")
     with served(archive.folder, 0) as (near, _), served(archive.folder, DELAY_MS) as (far, asked_far):
@@ -178,8 +179,13 @@ def stream(archive: Archive, dates: int, side_px: int, rounds: int) -> tuple[Tim
                 "HTTP, 0 ms", wall(partial(features_of, task, near)), 1, "the same from a server on this machine"
             ),
             Contender(late, wall(partial(features_of, task, far)), 1, f"each answer {DELAY_MS} ms late"),
+            Contender("geocrop, patches", wall(partial(features_of, patches)), 1, f"clouds in large patches: {hidden}"),
+            Contender(
+                "decode, patches", wall(partial(readers.decode_only, patches, THREADS)), 1, "all tiles of these files"
+            ),
         ]
         same = {features_of(task, root) for root in ("", near, far)}
+        features_of(patches)  # headers and memory, as the others have them now
         if len(same) > 1:
             raise SystemExit(f"Features of files and over HTTP: found sums {same}; expected the same.")
         times = interleave(contenders, rounds, warm_up=False)
@@ -191,6 +197,7 @@ def stream(archive: Archive, dates: int, side_px: int, rounds: int) -> tuple[Tim
     )
     return times, [
         ratio("COGs -> features vs decode alone", "geocrop", "decode", times, 1.15),
+        ratio(f"the same, {hidden}", "geocrop, patches", "decode, patches", times, 1.15),
         ratio(f"{DELAY_MS} ms per request vs none", late, "HTTP, 0 ms", times, 1.2),
     ]
 
@@ -374,7 +381,9 @@ def main() -> None:
             told[f"read_{side_px}"], more = read(archive, given.dates, side_px, given.rounds)
             bars += more
     if "stream" in given.part:
-        told["stream"], more = stream(archive, given.dates, given.size, given.rounds)
+        told["stream"], more = stream(
+            archive, make(given.folder, given.size, given.dates, PATCHES), given.dates, given.size, given.rounds
+        )
         bars += more
     if "memory" in given.part:
         sides = [TILE_PX, 2 * TILE_PX, 4 * TILE_PX] + ([8 * TILE_PX] if given.long else [])

@@ -65,7 +65,7 @@ def bundle(rounds: int, archive: Archive, dates: int) -> Path:
     from geocrop.schema import Legend
     from geocrop.stream import features_at
 
-    folder = archive.folder.parent / f"bundle-2-{archive.side_px}-{dates}-{rounds}"
+    folder = archive.folder.parent / f"bundle-3-{archive.side_px}-{dates}-{rounds}"
     if not (folder / "bundle.json").exists():
         tell(f"training 3 x {rounds} rounds")
         rng = np.random.default_rng(1)

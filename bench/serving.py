@@ -47,6 +47,7 @@ CONNECTIONS = 16  # each asks again as soon as it is answered
 STATUS, SUBMIT, TILE = 0.5, 0.8, 0.8  # of the requests per second of the bare server
 EXECUTION = "/processes/crop-map/execution"
 SMALL = {"inputs": {"aoi": [31.06, -17.84, 100.0], "year": 2022}}
+MANY = 1_000_000  # jobs that may wait, and that a recruiter may have: nobody shall be refused
 WAITING = 100  # jobs whose status is asked for in turns
 ZOOMS = range(12, 16)
 ROWS = 1  # of features in a request
@@ -170,18 +171,24 @@ def status(bench: Bench) -> tuple[Times, list[Bar]]:
 def submit(bench: Bench) -> tuple[Times, list[Bar]]:
     "A job is accepted."
     print(f"\n## Submission, {CONNECTIONS} connections, as many users, a new key each\n")
-    newcomers = [bench.service.newcomer("admin") for _ in range(CONNECTIONS)]
-    tokens = [client.http.headers["Authorization"] for client in newcomers]
+    tokens = {
+        role: [bench.service.newcomer(role).http.headers["Authorization"] for _ in range(CONNECTIONS)]
+        for role in ("admin", "recruiter")
+    }
 
-    def words() -> list[str]:
+    def words(role: str = "admin") -> list[str]:
         _forget(bench.service)
-        return [uuid.uuid4().hex, json.dumps(SMALL), *tokens]
+        return [uuid.uuid4().hex, json.dumps(SMALL), *tokens[role]]
 
-    does = "token, area and season checked, key, limits, row, call"
+    does, turns = "token, area and season checked, key, limits, row, call", "the same, in turns: a quota is counted"
     with bench.bare("submit") as url:
-        ours = bench.contender("submit", does, bench.service.url + EXECUTION, "post.lua", words)
+        at = bench.service.url + EXECUTION
+        ours = bench.contender("submit", does, at, "post.lua", words)
+        others = bench.contender("submit, recruiters", turns, at, "post.lua", lambda: words("recruiter"))
         theirs = bench.contender("submit, bare", "FastAPI: token, row, call", url + EXECUTION, "post.lua", words)
-        return bench.against(ours, theirs, SUBMIT)
+        times = interleave([ours, others, theirs], bench.rounds)
+        bench.told([ours, others, theirs], times)
+        return times, [ratio("submit vs submit, bare", theirs.name, ours.name, times, SUBMIT, at_least=True)]
 
 
 def _forget(service: Deployed) -> None:
@@ -258,6 +265,9 @@ def soak(bench: Bench, minutes: float) -> tuple[dict[str, Any], list[Bar]]:
     kept = seconds >= SETTLED * seconds[-1]
     slope_mb_min = float(np.polyfit(seconds[kept], mb[kept], 1)[0]) * 60
     first, last = (float(np.median(part)) for part in (mb[kept][:5], mb[kept][-5:]))
+    by_minute = [
+        float(np.median(mb[(seconds >= at - 5) & (seconds <= at + 5)])) for at in range(0, int(seconds[-1]), 60)
+    ]
     rows = [
         ["submitted", f"{QUEUED - refused} of {QUEUED}"],
         ["ended meanwhile", f"{counts['successful']} successful, {counts['failed']} failed"],
@@ -268,9 +278,17 @@ def soak(bench: Bench, minutes: float) -> tuple[dict[str, Any], list[Bar]]:
             f"{mb[0]:.1f} MB at first, {first:.1f} after {SETTLED:.0%} of the time, {last:.1f} at last",
         ],
         ["its slope after that", f"{slope_mb_min:+.2f} MB a minute"],
+        ["each minute", ", ".join(f"{value:.1f}" for value in by_minute)],
     ]
     print(table(["what", "found"], rows))
-    told = polled | {"first_mb": mb[0], "settled_mb": first, "last_mb": last, "slope_mb_min": slope_mb_min, **counts}
+    told: dict[str, Any] = polled | {
+        "first_mb": mb[0],
+        "settled_mb": first,
+        "last_mb": last,
+        "slope_mb_min": slope_mb_min,
+        **counts,
+    }
+    told["minutes_mb"] = by_minute
     wrong = refused + counts["failed"] + polled["refused"] + polled["broken"]
     return told, [
         Bar("soak: requests and jobs that failed", wrong, 0, unit=""),
@@ -325,7 +343,7 @@ def running(given: argparse.Namespace) -> Iterator[Bench]:
         tempfile.TemporaryDirectory(prefix="geocrop-bench-") as folder,
         servers(Path(folder), catalogue, bundle, s3=False) as ground,
     ):
-        place = ground.place().but("jobs", waiting=1_000_000, lease_s=30, heartbeat_s=5, reconcile_s=10)
+        place = ground.place().but("jobs", waiting=MANY, recruiter_jobs=MANY, lease_s=30, heartbeat_s=5, reconcile_s=10)
         with deployed(place, workers=0, before=PINNED) as service:
             yield Bench(service, service.newcomer("admin"), given.rounds, given.seconds)
 

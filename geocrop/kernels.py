@@ -8,6 +8,7 @@ __all__ = ['SMOOTHING', 'STEP_DAYS', 'WAVES', 'BLOCK_PX', 'STRIP_PX', 'usable', 
 
 # %% ../nbs/21_kernels.ipynb #a9eda49a
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -177,9 +178,9 @@ def definition_v1(
 
 # %% ../nbs/21_kernels.ipynb #eaaf82ec
 _CACHE = "__file__" in globals()  # in a notebook each cell is cached alone, and a change of what it calls is not seen
-BLOCK_PX = 192  # pixels taken through all steps at a time; 128, 160, 224 and 256 are slower on the machine of bench/
+BLOCK_PX = 128  # pixels taken through all steps at a time: what they need finds room in 512 KB of cache
 _P = np.uint64(BLOCK_PX)
-_P1, _P2, _P3, _P4, _P5, _P6 = (np.uint64(i * BLOCK_PX) for i in range(1, 7))  # distances of planes
+_P1, _P2, _P3, _P4, _P5, _P6, _P7 = (np.uint64(i * BLOCK_PX) for i in range(1, 8))  # distances of planes
 _CURVE = np.uint64(len(NODE_DAYS) * BLOCK_PX)  # distance of curves
 _NEVER = np.float32(1e30)  # a day so far away that the line to it is flat: (node - a) / (_NEVER - a) rounds to 0
 _0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -202,11 +203,32 @@ def _prefetch(typing, array, index):
     return types.void(array, types.uint64), emit
 
 
+def _select(typing, condition, yes, no):
+    "One of two values, both of which are at hand: never a branch, which `yes if condition else no` may become."
+
+    def emit(context, builder, signature, args):
+        return builder.select(*args)
+
+    return yes(types.boolean, yes, yes), emit
+
+
+_pick: Any = intrinsic(_select)  # mypy would have it called with the first argument, which numba puts there
+
+
 @njit(nogil=True, error_model="numpy")
 def _ask(array, at, bytes_each):
     "Prefetch a block's values of an array: lines of 64 bytes."
     for p in range(np.uint64(0), _P, np.uint64(64 // bytes_each)):
         _prefetch(array, at + p)  # type: ignore[call-arg]
+
+
+@njit(nogil=True, error_model="numpy")
+def _shows(scl, at):
+    "Whether a date shows the ground anywhere in a block."
+    some = False
+    for p in range(_P):
+        some |= (scl[at + p] & np.uint8(252)) == np.uint8(4)  # 4, 5, 6 and 7 differ in their last two bits
+    return some
 
 
 @njit(nogil=True, error_model="numpy")
@@ -227,49 +249,52 @@ def _look(fine, coarse, scl, blue_at, red_at, nir_at, edge_at, swir_at, scl_at, 
         swir = max(np.float32(swir_dn) + add, _0)
         rise, bright = nir - red, nir + red
         below = nir + _EVI_RED * red - _EVI_BLUE * blue + one
-        clear = (scene & np.uint8(252)) == np.uint8(4)  # 4, 5, 6 and 7 differ in their last two bits
+        clear = (scene & np.uint8(252)) == np.uint8(4)
         clear &= (blue_dn != 0) & (red_dn != 0) & (edge_dn != 0) & (nir_dn != 0) & (swir_dn != 0)
         clear &= (bright > _0) & (nir + edge > _0) & (nir + swir > _0) & (below != _0) & (last != day)
 
-        sight[new + p] = rise / bright if clear else i0
-        sight[new + _P1 + p] = (nir - edge) / (nir + edge) if clear else i1
-        sight[new + _P2 + p] = min(max(_EVI_GAIN * rise / below, -_1), _1) if clear else i2
-        sight[new + _P3 + p] = min(max(_SAVI_GAIN * rise / (bright + half), -_1), _1) if clear else i3
-        sight[new + _P4 + p] = (nir - swir) / (nir + swir) if clear else i4
-        sight[new + _P5 + p] = day if clear else last
+        sight[new + p] = _pick(clear, rise / bright, i0)
+        sight[new + _P1 + p] = _pick(clear, (nir - edge) / (nir + edge), i1)
+        sight[new + _P2 + p] = _pick(clear, min(max(_EVI_GAIN * rise / below, -_1), _1), i2)
+        sight[new + _P3 + p] = _pick(clear, min(max(_SAVI_GAIN * rise / (bright + half), -_1), _1), i3)
+        sight[new + _P4 + p] = _pick(clear, (nir - swir) / (nir + swir), i4)
+        sight[new + _P5 + p] = _pick(clear, day, last)
 
 
 @njit(nogil=True, error_model="numpy")
 def _look_back(sight, step, ahead):
-    "Backward over one date: what is seen next, and on how many days so far."
+    "Backward over one date: what is seen next, and on how many days so far, from one half of `ahead` into the other."
     old = np.uint64(step) * _P6
     new = old + _P6
+    then = np.uint64(step & 1) * _P7
+    now = _P7 - then
     for p in range(_P):
         day = sight[new + _P5 + p]
         seen = day != sight[old + _P5 + p]
         i0, i1, i2 = sight[new + p], sight[new + _P1 + p], sight[new + _P2 + p]
         i3, i4 = sight[new + _P3 + p], sight[new + _P4 + p]
-        n0, n1, n2, n3 = ahead[p], ahead[_P1 + p], ahead[_P2 + p], ahead[_P3 + p]
-        n4, next_day, count = ahead[_P4 + p], ahead[_P5 + p], ahead[_P6 + p]
-        ahead[p] = i0 if seen else n0
-        ahead[_P1 + p] = i1 if seen else n1
-        ahead[_P2 + p] = i2 if seen else n2
-        ahead[_P3 + p] = i3 if seen else n3
-        ahead[_P4 + p] = i4 if seen else n4
-        ahead[_P5 + p] = day if seen else next_day
-        ahead[_P6 + p] = count + (_1 if seen else _0)
+        n0, n1, n2, n3 = ahead[now + p], ahead[now + _P1 + p], ahead[now + _P2 + p], ahead[now + _P3 + p]
+        n4, next_day, count = ahead[now + _P4 + p], ahead[now + _P5 + p], ahead[now + _P6 + p]
+        ahead[then + p] = _pick(seen, i0, n0)
+        ahead[then + _P1 + p] = _pick(seen, i1, n1)
+        ahead[then + _P2 + p] = _pick(seen, i2, n2)
+        ahead[then + _P3 + p] = _pick(seen, i3, n3)
+        ahead[then + _P4 + p] = _pick(seen, i4, n4)
+        ahead[then + _P5 + p] = _pick(seen, day, next_day)
+        ahead[then + _P6 + p] = count + _pick(seen, _1, _0)
 
 
 @njit(nogil=True, error_model="numpy")
 def _draw(sight, step, ahead, node, curve):
     "One node of the five curves: on the line from what was seen last to what is seen next."
     old = np.uint64(step) * _P6
-    at = np.uint64(node * BLOCK_PX)
+    at, now = np.uint64(node * BLOCK_PX), np.uint64(step & 1) * _P7
     for p in range(_P):
-        low_day, high_day = sight[old + _P5 + p], ahead[_P5 + p]
+        low_day, high_day = sight[old + _P5 + p], ahead[now + _P5 + p]
         a0, a1, a2 = sight[old + p], sight[old + _P1 + p], sight[old + _P2 + p]
         a3, a4 = sight[old + _P3 + p], sight[old + _P4 + p]
-        b0, b1, b2, b3, b4 = ahead[p], ahead[_P1 + p], ahead[_P2 + p], ahead[_P3 + p], ahead[_P4 + p]
+        b0, b1, b2 = ahead[now + p], ahead[now + _P1 + p], ahead[now + _P2 + p]
+        b3, b4 = ahead[now + _P3 + p], ahead[now + _P4 + p]
         weight = (np.float32(STEP_DAYS * node) - low_day) / (high_day - low_day)
         curve[at + p] = a0 + (b0 - a0) * weight
         curve[at + _CURVE + p] = a1 + (b1 - a1) * weight
@@ -335,18 +360,19 @@ def _shape(curve, at, out, to):
     for p in range(_P):
         q, r = at + p, to + p
         first = v = top = low = total = curve[q]
-        up, down, peak = -_NEVER, _NEVER, np.float32(27)
+        up, down, peak = -_NEVER, _NEVER, _0
         for n in range(1, 10):  # three loops: the compiler unrolls short ones only
             w = curve[q + np.uint64(n * BLOCK_PX)]
+            peak = _pick(w > top, np.float32(n), peak)  # the first of equals
             top, low, total, up, down, v = max(top, w), min(low, w), total + w, max(up, w - v), min(down, w - v), w
         for n in range(10, 19):
             w = curve[q + np.uint64(n * BLOCK_PX)]
+            peak = _pick(w > top, np.float32(n), peak)
             top, low, total, up, down, v = max(top, w), min(low, w), total + w, max(up, w - v), min(down, w - v), w
         for n in range(19, 28):
             w = curve[q + np.uint64(n * BLOCK_PX)]
+            peak = _pick(w > top, np.float32(n), peak)
             top, low, total, up, down, v = max(top, w), min(low, w), total + w, max(up, w - v), min(down, w - v), w
-        for n in range(26, -1, -1):  # the first of equals
-            peak = np.float32(n) if curve[q + np.uint64(n * BLOCK_PX)] == top else peak
         out[r] = top - low
         out[r + _P1] = _STEP * (total - _HALF * (first + v))
         out[r + _P2] = peak
@@ -388,7 +414,7 @@ def _put(features, ahead, min_clear, out, at, stride):
     for f in range(_FEATURES):
         row, to = np.uint64(f * BLOCK_PX), np.uint64(f) * stride + at
         for p in range(_P):
-            out[to + p] = features[row + p] if ahead[_P6 + p] >= min_clear else _NAN
+            out[to + p] = _pick(ahead[_P6 + p] >= min_clear, features[row + p], _NAN)
 
 
 @njit(nogil=True, error_model="numpy", cache=_CACHE)
@@ -399,7 +425,8 @@ def _blocks(plan, fine, coarse, scl, layout, at, out, clear_days, out_at, stride
     fine_at, coarse_at, scl_at = at
     n_time = len(day)
     sight = np.empty((n_time + 1) * 6 * BLOCK_PX, np.float32)
-    ahead = np.empty(7 * BLOCK_PX, np.float32)
+    seen = np.zeros(n_time + 1, np.int64)  # how many of the first dates show anything of a block
+    ahead = np.empty(14 * BLOCK_PX, np.float32)
     curve = np.empty(5 * 28 * BLOCK_PX, np.float32)
     features = np.empty(_FEATURES * BLOCK_PX, np.float32)
     for block in range(0, n, BLOCK_PX):
@@ -417,15 +444,18 @@ def _blocks(plan, fine, coarse, scl, layout, at, out, clear_days, out_at, stride
             _ask(coarse, c + edge + next_, 2)
             _ask(coarse, c + swir + next_, 2)
             _ask(scl, k + next_, 1)
-            where = f + blue, f + red, f + nir, c + edge, c + swir, k
-            _look(fine, coarse, scl, *where, day[step], add[step], one[step], sight, step)
+            seen[step + 1] = seen[step]
+            if _shows(scl, k):
+                where = f + blue, f + red, f + nir, c + edge, c + swir, k
+                _look(fine, coarse, scl, *where, day[step], add[step], one[step], sight, seen[step])
+                seen[step + 1] += 1
         ahead[:] = _0
-        ahead[5 * BLOCK_PX : 6 * BLOCK_PX] = _NEVER
+        ahead[5 * BLOCK_PX : 6 * BLOCK_PX] = ahead[12 * BLOCK_PX : 13 * BLOCK_PX] = _NEVER
         node = 27
-        for step in range(n_time, -1, -1):  # `steps` of a node: how many dates are not after it
-            if step < n_time:
+        for step in range(seen[n_time], -1, -1):  # `steps` of a node: how many dates are not after it
+            if step < seen[n_time]:
                 _look_back(sight, step, ahead)
-            while node >= 0 and steps[node] == step:
+            while node >= 0 and seen[steps[node]] == step:
                 _draw(sight, step, ahead, node, curve)
                 node -= 1
         for index in range(5):
@@ -490,7 +520,7 @@ def features_v1(
     return out.reshape(_FEATURES, height, width)
 
 # %% ../nbs/21_kernels.ipynb #01201725
-STRIP_PX = 48 * BLOCK_PX  # pixels whose coarse bands are doubled at a time: nine rows of 1024; at 50 dates, 1.8 MB
+STRIP_PX = 72 * BLOCK_PX  # pixels whose coarse bands are doubled at a time: nine rows of 1024; at 50 dates, 1.8 MB
 
 
 def plane_px(height: int, width: int) -> int:
@@ -568,8 +598,8 @@ def _strips(plan, fine, plane, bands, classes, width, first_row, rows, out, clea
     coarse = coarse.reshape(-1)
     step = max(1, STRIP_PX // width)
     size = _apart(-(-step * width // BLOCK_PX), BLOCK_PX)
-    strip = np.zeros((n_time, 2, size), np.uint16)
-    strip_scl = np.zeros((n_time, size), np.uint8)
+    strip = np.empty((n_time, 2, size), np.uint16)  # what lies behind the last row is computed, too, and dropped
+    strip_scl = np.empty((n_time, size), np.uint8)
     edge_fine = np.zeros((n_time, 3, BLOCK_PX), np.uint16)
     edge_out, edge_days = np.empty(_FEATURES * BLOCK_PX, np.float32), np.empty(BLOCK_PX, np.uint16)
     sums = np.empty(width // 2 + 4, np.uint32)

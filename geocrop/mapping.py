@@ -94,7 +94,7 @@ class MapModel:
     def load(
         cls,
         bundle: str | Path,  # Folder of a model's bundle
-        threads: int = 2,  # That compare the fast engine with the libraries
+        threads: int = 2,  # That compare the fast engine with what the libraries said
     ) -> "MapModel":
         "ModelError for a bundle that is damaged or of other features."
         model = Ensemble.load(bundle)
@@ -132,7 +132,7 @@ def _asked(
     return probability, known
 
 # %% ../nbs/40_mapping.ipynb #f0cceb7d
-MOST_FAILED = 5  # windows in a row, after which the archive is the trouble and not a tile: that shows in 4 blocks
+MOST_FAILED = 7  # windows in a row, after which the archive is the trouble and not a tile: that shows in 6 blocks
 
 
 def _pixels(windows: Iterable[Window]) -> int:

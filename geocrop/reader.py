@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, product
 from threading import Lock, local
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # %% ../nbs/23_reader.ipynb #2ceee94a
 FINE, COARSE = ("B02", "B04", "B08"), ("B05", "B11")  # on pixels of 10 m and of 20 m
 WINDOW_PX = 512  # smaller windows cost more calls than they save memory
-BLOCK = 2  # windows to a side of a block
+BLOCK = 2  # windows of a block, side by side; and how many of these, one above the other, share tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Window:
     cols: slice
     grid: GeoBox
     items: tuple[Item, ...]
-    block: GeoBox  # What it shares tiles of 20 m with: the windows of a block follow each other
+    block: GeoBox  # What pixels of 20 m are held for at a time: the windows of a block follow each other
 
 
 def _header(archive: Archive, item: Item, asset: str) -> Tiff:
@@ -82,13 +82,9 @@ def _cuts(length: int, before: int, size: int) -> list[tuple[int, slice]]:
     return parts
 
 
-def _blocks(parts: list[tuple[int, slice]]) -> dict[int, slice]:
-    "The part of a side that a block takes, by its number."
-    found: dict[int, slice] = {}
-    for number, part in parts:
-        before = found.get(number // BLOCK, part)
-        found[number // BLOCK] = slice(before.start, part.stop)
-    return found
+def _pairs(parts: list[tuple[int, slice]]) -> list[list[slice]]:
+    "Parts of a side that share tiles of 20 m."
+    return [[part for _, part in pair] for _, pair in groupby(parts, lambda numbered: numbered[0] // BLOCK)]
 
 
 def plan(
@@ -113,12 +109,10 @@ def plan(
     down, across = (_cuts(n, at % (BLOCK * size), size) for n, at in zip(grid.shape, before, strict=True))
     found = [
         Window(rows, cols, part, tuple(overlapping(every, part)), block)
-        for i, tall in _blocks(down).items()
-        for j, wide in _blocks(across).items()
-        for block in [grid[tall, wide]]
-        for row, rows in down
-        for col, cols in across
-        if (row // BLOCK, col // BLOCK) == (i, j)
+        for tall, wide in product(_pairs(down), _pairs(across))
+        for rows in tall
+        for block in [grid[rows, wide[0].start : wide[-1].stop]]
+        for cols in wide
         for part in [grid[rows, cols]]
     ]
     if not any(window.items for window in found):
@@ -126,7 +120,7 @@ def plan(
     return found
 
 # %% ../nbs/23_reader.ipynb #37e6f7ed
-AHEAD_WINDOWS, AHEAD_BLOCKS = 3, 1  # for which parts of tiles are laid aside
+AHEAD_WINDOWS, AHEAD_BLOCKS = 3, 1  # for which parts of tiles are laid aside; for blocks, those of remote files
 Rect = tuple[slice, slice]
 Place = tuple[bool, int]  # what a file is read for: whether a block, or else a window, and its number
 
@@ -460,7 +454,8 @@ class _Files:
         if key not in self._later:
             found: dict[tuple[int, int], dict[Place, Rect]] = {}
             is_block, number = place
-            ahead, all_ = (AHEAD_BLOCKS, len(self.blocks)) if is_block else (AHEAD_WINDOWS, len(self.windows))
+            for_blocks = AHEAD_BLOCKS if self.ahead.pool else 0
+            ahead, all_ = (for_blocks, len(self.blocks)) if is_block else (AHEAD_WINDOWS, len(self.windows))
             for other in range(number + 1, min(number + 1 + ahead, all_)):
                 for part in self.parts(asset, (is_block, other), tiff)[1]:
                     if not _is_edge(part.take, tiff.extent(part.tile)):

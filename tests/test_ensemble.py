@@ -1,5 +1,6 @@
 """The ensemble and its bundle: bytes, refusals, columns."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geocrop.bundle import FORMAT, bundle_sha256, features_sha256
+from geocrop.bundle import FORMAT, bundle_sha256, features_sha256, read_bundle, write_bundle
 from geocrop.ensemble import MEMBERS, Ensemble, RandomForest, most_likely
 from geocrop.schema import FEATURE_ORDER_V1, Legend, ModelError
 
@@ -266,7 +267,7 @@ def edit(folder: Path, **change: object) -> None:
     (folder / "bundle.json").write_text(json.dumps(page | change))
 
 
-@pytest.mark.parametrize("file", ["xgboost.ubj", "lightgbm.txt", "catboost.cbm", "bundle.json"])
+@pytest.mark.parametrize("file", ["xgboost.ubj", "lightgbm.txt", "catboost.cbm", "answers.npy", "bundle.json"])
 def test_missing_file(copy: Path, file: str):
     (copy / file).unlink()
     for use in (Ensemble.load, bundle_sha256):
@@ -274,7 +275,7 @@ def test_missing_file(copy: Path, file: str):
             use(copy)
 
 
-@pytest.mark.parametrize("file", ["xgboost.ubj", "lightgbm.txt", "catboost.cbm"])
+@pytest.mark.parametrize("file", ["xgboost.ubj", "lightgbm.txt", "catboost.cbm", "answers.npy"])
 def test_changed_byte(copy: Path, file: str):
     blob = bytearray((copy / file).read_bytes())
     blob[-20] ^= 1
@@ -314,6 +315,31 @@ def test_not_json(copy: Path):
 def test_garbled_page(copy: Path, change: dict):
     edit(copy, **change)
     with pytest.raises(ModelError, match="lacks or garbles"):
+        Ensemble.load(copy)
+
+
+class Trap:
+    def __reduce__(self):
+        return (pytest.fail, ("unpickled",))
+
+
+@pytest.mark.parametrize("wrong", ["nothing", "text", "pickle", "double", "short", "huge", "cut"])
+def test_answers_of_another_kind(copy: Path, wrong: str):
+    "Files that fit their checksum and are no answers of this model: said so, without memory or pickle."
+    bundle = read_bundle(copy)
+    right = np.load(copy / "answers.npy", allow_pickle=False)
+    file = io.BytesIO()
+    if wrong == "pickle":
+        np.save(file, np.array([Trap()], dtype=object))  # pickled
+    elif wrong == "huge":
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": (10**12, right.shape[1])}
+        )
+    else:
+        np.save(file, right.astype("float64") if wrong == "double" else right[:-1] if wrong == "short" else right)
+    told = {"nothing": b"", "text": b"hello", "cut": file.getvalue()[:-4]}.get(wrong, file.getvalue())
+    write_bundle(copy, bundle.page, bundle.files | {"answers.npy": told})
+    with pytest.raises(ModelError, match=r"answers\.npy"):
         Ensemble.load(copy)
 
 

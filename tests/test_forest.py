@@ -17,11 +17,13 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geocrop import boosters
 from geocrop import forest as forest_module
-from geocrop.boosters import READERS, read_catboost, read_lightgbm, read_xgboost, tree_scores
+from geocrop.boosters import CHECK_ROWS, READERS, Trees, hard_rows, native_file, read_lightgbm, tree_scores
+from geocrop.bundle import read_bundle, write_bundle
 from geocrop.calibration import Calibration, softmax
-from geocrop.ensemble import Ensemble, most_likely, predict_member
-from geocrop.forest import BLOCK, Forest, hard_rows
+from geocrop.ensemble import ANSWERS, Ensemble, most_likely, predict_member
+from geocrop.forest import BLOCK, Forest
 from geocrop.schema import Legend, ModelError
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +61,10 @@ def model() -> Ensemble:
 @pytest.fixture(scope="module")
 def fast(model: Ensemble) -> Forest:
     return Forest.of(model)
+
+
+def trees_of(library: str, booster: Any) -> Trees:
+    return READERS[library](native_file(library, booster))
 
 
 def native(model: Ensemble, X: np.ndarray) -> np.ndarray:
@@ -147,9 +153,10 @@ def test_any_row(data: st.DataObject):
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_each_library(model: Ensemble, name: str):
     "Each for itself: errors of one must not drown in the mean of three."
-    X = hard_rows([READERS[name](model.members[name])], 5, rows=3000)
     booster = model.members[name]
-    found = softmax(tree_scores(READERS[name](booster), X))
+    trees = trees_of(name, booster)
+    X = hard_rows([trees], 5, rows=3000)
+    found = softmax(tree_scores(trees, X))
     expected = {
         "xgboost": lambda: booster.inplace_predict(X, validate_features=False),
         "lightgbm": lambda: booster.predict(X),
@@ -171,7 +178,7 @@ def test_nan_modes_of_catboost(mode: str):
             "allow_writing_files": False,
         }
     ).fit(X, y)
-    trees = read_catboost(model)
+    trees = trees_of("catboost", model)
     assert trees.missing.any() == (mode == "Max")
     X = X if mode == "Forbidden" else hard_rows([trees], 5, rows=1000)
     assert np.abs(softmax(tree_scores(trees, X)) - model.predict(X, prediction_type="Probability")).max() < 1e-6
@@ -184,7 +191,7 @@ def test_thresholds_around_zero_in_lightgbm():
     y = (X[:, 0] > 0) + 2 * (X[:, 1] < 0)
     params = {"objective": "multiclass", "num_class": 4, "verbosity": -1, "num_threads": 1, "min_data_in_bin": 1}
     booster = lightgbm.train(params, lightgbm.Dataset(X, y, params=params), 5)
-    trees = read_lightgbm(booster)
+    trees = trees_of("lightgbm", booster)
     assert (np.abs(trees.threshold) < 1e-20).any()
     odd = np.float32([0, -0.0, 1e-45, 1e-36, 1e-35, np.nextafter(np.float32(1e-35), np.float32(1)), 1e-34, 1])
     odd = np.concatenate([odd, -odd, [np.nan]]).astype("float32")
@@ -206,7 +213,7 @@ def test_best_iteration_of_lightgbm():
         keep_training_booster=True,
     )
     assert 0 < booster.best_iteration < booster.current_iteration()
-    assert np.abs(softmax(tree_scores(read_lightgbm(booster), X)) - booster.predict(X)).max() < 1e-9
+    assert np.abs(softmax(tree_scores(trees_of("lightgbm", booster), X)) - booster.predict(X)).max() < 1e-9
     assert np.abs(predict_member("lightgbm", booster, X, 1) - booster.predict(X)).max() < 1e-9
 
 
@@ -214,7 +221,7 @@ def test_tables_too_small_for_a_tree():
     "LightGBM grows trees of one leaf here."
     X, y = table(rows=12)
     model = Ensemble(LEGEND, features=tuple("abcde"), rounds=5, inner_folds=0, threads=1).fit(X, y)
-    assert (read_lightgbm(model.members["lightgbm"]).root < 0).any()
+    assert (trees_of("lightgbm", model.members["lightgbm"]).root < 0).any()
     forest = Forest.of(model)
     assert forest.engine == "forest"
     assert_same(forest, hard_rows(forest.trees, 5, rows=500), native(model, hard_rows(forest.trees, 5, rows=500)))
@@ -290,6 +297,43 @@ def test_loads_a_bundle(model: Ensemble, fast: Forest, tmp_path: Path):
         Forest.load(tmp_path / "bundle")  # features of another order
 
 
+LAZY = """if True:
+    import sys, warnings
+    import numpy as np
+    warnings.simplefilter("error")
+    from geocrop.forest import Forest
+    forest = Forest.load(sys.argv[1], features=None)
+    forest.predict_proba(np.zeros((9, 5), "float32")), forest.predict(np.zeros((9, 5), "float32"))
+    assert forest.engine == "forest", forest.reason
+    print(*sorted({"xgboost", "lightgbm", "catboost"} & {*sys.modules}))
+"""
+
+
+def libraries_of_a_load(bundle: Path) -> list[str]:
+    "What a new process imports that loads a bundle and predicts."
+    ran = subprocess.run([sys.executable, "-c", LAZY, bundle], check=True, capture_output=True, text=True, cwd=ROOT)
+    return ran.stdout.split()
+
+
+def test_a_bundle_brings_the_answers_of_the_libraries(model: Ensemble, tmp_path: Path):
+    "With them no library is imported; where they are others, or missing, the libraries are asked and agree."
+    model.save(tmp_path / "whole")
+    assert libraries_of_a_load(tmp_path / "whole") == []
+    loaded = Ensemble.load(tmp_path / "whole", features=None)
+    X = hard_rows(loaded.trees, 5)
+    assert loaded.recorded is not None and loaded.recorded.shape == (CHECK_ROWS, 3)
+    expected = native(model, X)
+    expected[np.isnan(X).all(axis=1)] = np.nan
+    assert np.allclose(loaded.recorded, expected, atol=1e-6, equal_nan=True)
+    bundle = read_bundle(tmp_path / "whole")
+    other = bytearray(bundle.files[ANSWERS])
+    other[-4:] = np.float32(0.4).tobytes()
+    older = {name: file for name, file in bundle.files.items() if name != ANSWERS}
+    for name, files in (("other", older | {ANSWERS: bytes(other)}), ("older", older)):
+        write_bundle(tmp_path / name, bundle.page, files)
+        assert libraries_of_a_load(tmp_path / name) == ["catboost", "lightgbm", "xgboost"]
+
+
 def test_processors_without_wide_registers(fast: Forest, model: Ensemble, tmp_path: Path):
     "The same code for a processor of 2013, in a process of its own: the same bits."
     X = hard_rows(fast.trees, 5, rows=2 * BLOCK, seed=4)
@@ -336,34 +380,41 @@ def grow_catboost(**params: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("read", "grow", "text"),
+    ("library", "grow", "text"),
     [
-        (read_xgboost, lambda: grow_xgboost(booster="dart"), "dart"),
-        (read_xgboost, lambda: grow_xgboost(booster="gblinear"), "gblinear"),
-        (read_xgboost, lambda: grow_xgboost(objective="multi:softmax"), "softmax"),
-        (read_xgboost, lambda: grow_xgboost(multi_strategy="multi_output_tree"), "value for each class"),
-        (read_lightgbm, lambda: grow_lightgbm(linear_tree=True), "linear"),
-        (read_lightgbm, lambda: grow_lightgbm(categories=[3], min_data_per_group=1, cat_smooth=0), "categorical"),
-        (read_lightgbm, lambda: grow_lightgbm(zero_as_missing=True), "zeros"),
-        (read_lightgbm, lambda: grow_lightgbm(objective="multiclassova"), "multiclassova"),
-        (read_lightgbm, lambda: grow_lightgbm(boosting="rf", bagging_fraction=0.5, bagging_freq=1), "boosted"),
-        (read_lightgbm, lambda: grow_lightgbm(num_leaves=600, min_data_in_leaf=1), "256"),
-        (read_catboost, lambda: grow_catboost(grow_policy="Lossguide"), "symmetric"),
-        (read_catboost, lambda: grow_catboost(loss_function="MultiClassOneVsAll"), "MultiClass"),
-        (read_catboost, lambda: grow_catboost(depth=9), "256"),
+        ("xgboost", lambda: grow_xgboost(booster="dart"), "dart"),
+        ("xgboost", lambda: grow_xgboost(booster="gblinear"), "gblinear"),
+        ("xgboost", lambda: grow_xgboost(objective="multi:softmax"), "softmax"),
+        ("xgboost", lambda: grow_xgboost(multi_strategy="multi_output_tree"), "value for each class"),
+        ("lightgbm", lambda: grow_lightgbm(linear_tree=True), "linear"),
+        ("lightgbm", lambda: grow_lightgbm(categories=[3], min_data_per_group=1, cat_smooth=0), "categorical"),
+        ("lightgbm", lambda: grow_lightgbm(zero_as_missing=True), "zeros"),
+        ("lightgbm", lambda: grow_lightgbm(objective="multiclassova"), "multiclassova"),
+        ("lightgbm", lambda: grow_lightgbm(boosting="rf", bagging_fraction=0.5, bagging_freq=1), "boosted"),
+        ("lightgbm", lambda: grow_lightgbm(num_leaves=600, min_data_in_leaf=1), "256"),
+        ("catboost", lambda: grow_catboost(grow_policy="Lossguide"), "symmetric"),
+        ("catboost", lambda: grow_catboost(loss_function="MultiClassOneVsAll"), "MultiClass"),
+        ("catboost", lambda: grow_catboost(depth=9), "256"),
     ],
 )
-def test_refused(read: Any, grow: Any, text: str):
+def test_refused(library: str, grow: Any, text: str):
     with pytest.raises(ModelError, match=text):
-        read(grow())
+        trees_of(library, grow())
 
 
+@pytest.mark.parametrize("saved", [False, True])
 @pytest.mark.parametrize("wrong", ["threshold", "missing", "value"])
-def test_a_wrong_tree_is_found(model: Ensemble, monkeypatch: pytest.MonkeyPatch, wrong: str):
-    "One node or one leaf of a thousand, changed behind the back of the engine."
+def test_a_wrong_tree_is_found(
+    model: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, saved: bool
+):
+    "One node or one leaf of a thousand, changed behind the back of the engine; with and without recorded answers."
+    if saved:
+        model.save(tmp_path / "bundle")
+        model = Ensemble.load(tmp_path / "bundle", features=None)
+        assert model.recorded is not None
 
-    def read(booster: Any) -> Any:
-        trees = read_lightgbm(booster)
+    def read(file: bytes) -> Trees:
+        trees = read_lightgbm(file)
         if wrong == "threshold":
             trees.threshold[0] = np.nextafter(trees.threshold[0], np.float32(np.inf))
         elif wrong == "missing":
@@ -372,7 +423,7 @@ def test_a_wrong_tree_is_found(model: Ensemble, monkeypatch: pytest.MonkeyPatch,
             trees.value[0] += 1e-3
         return trees
 
-    monkeypatch.setitem(forest_module.READERS, "lightgbm", read)
+    monkeypatch.setitem(boosters.READERS, "lightgbm", read)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         forest = Forest.of(model)

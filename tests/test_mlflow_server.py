@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from geocrop import cli, tracking
 from geocrop.bundle import bundle_sha256
 from geocrop.ensemble import Ensemble
 from geocrop.schema import FEATURE_ORDER_V1, ModelError, StoreError
+from geocrop.settings import settings
+from geocrop.store import bucket
+from serving.jobs import models
+from serving.worker import release
 
 NAME = "zimbabwe_embedded"
 
@@ -38,6 +43,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def folder(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     "A project whose first model went through the gate."
     folder = project(tmp_path_factory.mktemp("project") / "zimbabwe")
+    with (folder / "settings.ini").open("a") as file:
+        file.write("[store]\nmodels = served\n")  # a service that follows the registry
     assert cli.main(["gate", "--folder", str(folder)]) == 0
     return folder
 
@@ -46,11 +53,20 @@ def standing(server: Server) -> dict[int, tuple[str, ...]]:
     return {v.version: v.aliases for v in tracking.versions(server.url, NAME)}
 
 
+def served(folder: Path) -> tuple[str, str]:
+    "Version and identity of the model that the service makes new maps with; its bundle is there, whole."
+    store = bucket(settings("store", folder).models)
+    found = models.champion(store, NAME)
+    models.point(store, found)  # StoreError where a file of it is missing or another
+    return found.version, found.sha256
+
+
 def test_the_first_model_that_passes_is_champion(server: Server, folder: Path):
     first = tracking.champion(server.url, NAME)
     assert first is not None and (first.version, first.aliases) == (1, ("champion",))
     assert first.bundle_sha256 == bundle_sha256(folder / "results/model")
     assert first.metrics == scores() and json.loads(first.verdict)["passed"]
+    assert served(folder) == ("1", first.bundle_sha256)
     assert json.loads((folder / "reports/gate.json").read_text())["bundle_sha256"] == first.bundle_sha256
 
 
@@ -100,19 +116,25 @@ def test_the_same_again_is_the_same_run_and_the_same_version(server: Server, fol
 
 
 def test_promotion_and_the_way_back(server: Server, folder: Path, capsys: pytest.CaptureFixture[str]):
+    "And the service follows each step."
+    first = served(folder)
     model(rounds=4).save(folder / "results/model")
     evaluate(folder, scores(headline__macro_f1=0.83, cost__nodes=36000))
     assert cli.main(["gate", "--folder", str(folder)]) == 1  # a tie that costs more
     assert "stopped by champion" in capsys.readouterr().err
     assert not (folder / "reports/gate.json").exists()
     assert standing(server) == {1: ("champion",), 2: ("challenger",)}
+    assert served(folder) == first
 
     evaluate(folder, scores(headline__macro_f1=0.87, cost__nodes=36000))
     assert cli.main(["gate", "--folder", str(folder)]) == 0  # better by more than half the interval
     assert standing(server) == {1: ("previous",), 2: ("champion",)}
+    second = "2", bundle_sha256(folder / "results/model")
+    assert served(folder) == second
 
     assert cli.main(["champion", "rollback", "--folder", str(folder)]) == 0
     assert standing(server) == {1: ("champion",), 2: ()}
+    assert served(folder) == first  # the version that it was, none anew
     assert cli.main(["gate", "--folder", str(folder)]) == 1  # the same good numbers do not undo what a person decided
     assert standing(server) == {1: ("champion",), 2: ("challenger",)}
     assert cli.main(["champion", "rollback", "--folder", str(folder)]) == 2
@@ -120,9 +142,36 @@ def test_promotion_and_the_way_back(server: Server, folder: Path, capsys: pytest
     assert cli.main(["champion", "promote", "2", "--folder", str(folder), "--json"]) == 0
     listed = {row["version"]: row["is"] for row in json.loads(capsys.readouterr().out)["versions"]}
     assert listed == {1: "previous", 2: "champion"}
+    assert served(folder) == second
     assert cli.main(["gate", "--folder", str(folder)]) == 0
     with pytest.raises(StoreError, match=r"versions \[2, 1\]; expected version 9"):
         tracking.promote(server.url, NAME, 9)
+
+
+def test_a_service_without_the_champion_is_given_it_by_the_registry(server: Server, folder: Path, tmp_path: Path):
+    "Its store is new, and the project holds another model by now."
+    champion = tracking.champion(server.url, NAME)
+    assert champion
+    store, own = settings("store", folder).models, folder / "results/model"
+    shutil.move(store, tmp_path / "store")
+    shutil.move(own, tmp_path / "own")
+    model(rounds=6).save(own)
+    try:
+        assert cli.main(["champion", "promote", f"{champion.version}", "--folder", str(folder)]) == 0
+        assert served(folder) == ("1", champion.bundle_sha256)  # the first of this store
+    finally:
+        shutil.rmtree(own)
+        shutil.move(tmp_path / "own", own)
+
+
+def test_a_registry_that_gives_another_bundle_changes_no_service(folder: Path, tmp_path: Path):
+    "As after a mishap in its artifact store."
+    store, before = settings("store", folder).models, served(folder)
+    other = tmp_path / "other"
+    model(rounds=7).save(other)
+    with pytest.raises(ModelError, match="as its version says"):
+        release.follow(store, NAME, "0" * 64, folder / "results/model", lambda to: Path(shutil.copytree(other, to)))
+    assert served(folder) == before
 
 
 def test_a_model_that_fails_a_rule_is_kept_and_not_promoted(server: Server, folder: Path):

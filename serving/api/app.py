@@ -20,7 +20,7 @@ from .service import Service
 
 # Those that are asked for most stand first: routes are tried in order.
 ROUTERS = (
-    jobs.router, tiles.router, results.router, auth.router, processes.router, answers.router, baselines.router,
+    jobs.router, processes.router, tiles.router, results.router, auth.router, answers.router, baselines.router,
     legends.router, stac.router, health.router, pages.router,
 )  # fmt: skip
 MOST_BYTES = 256 * 1024  # of a body: a polygon of as many corners as are allowed is a quarter of it
@@ -59,10 +59,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     here: Service = app.state.service
     reconciler = Reconciler(here)
     reconciler.start()
+    here.caller.start()
     try:
         yield
     finally:
         here.close()
+        here.caller.stop()
         reconciler.stop()
         await here.answers.aclose()
         here.engine.dispose()

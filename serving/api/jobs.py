@@ -63,6 +63,8 @@ def listed(
 )
 async def dismiss(here: Here, user: SignedIn, id: JobId) -> Response:
     "End a job that is not wanted any more; its worker stops within a heartbeat."
+    # Of a job that has ended OGC 18-062r2 (clause 13) says that its artefacts may be removed, not that they must: ours
+    # stay, as the job counts and its map may be in use. JobEnded.
     known = here.changes.keep(await run_in_threadpool(jobs.dismiss, here.engine, id, user))
     return Response(known.told(), media_type=Json.media_type)
 

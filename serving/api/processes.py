@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from geocrop import settings
 from geocrop.schema import Area, SchemaError, Season
-from serving.jobs import jobs, queue
+from serving.jobs import jobs
 
 from .auth import SignedIn
 from .errors import NoSuchProcess
@@ -135,7 +135,7 @@ def execute(
         limits=here.limits, key=idempotency_key,
     )  # fmt: skip
     if new:
-        queue.wake(here.redis_url, job.id)
+        here.caller.call(job.id)
     headers = {"Location": f"/jobs/{job.id}", "Preference-Applied": "respond-async"}
     return Json(status_info(job), 201, headers)
 

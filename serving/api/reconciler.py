@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from itertools import takewhile
 
 from serving.jobs import jobs, queue
 from serving.jobs.errors import DatabaseUnavailable
@@ -36,7 +35,7 @@ class Reconciler(threading.Thread):
         found = jobs.reconcile(self._here.engine, self._here.limits)
         if found.retried or found.failed:
             log.warning("lost workers: %d jobs again, %d given up", len(found.retried), len(found.failed))
-        queue.wake_all(self._here.redis_url, takewhile(lambda _: not self._ended.is_set(), found.wake))
+        queue.wake(self._here.redis_url, found.wake)
 
     def stop(self) -> None:
         "End it, within a time-out or two."

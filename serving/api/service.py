@@ -21,6 +21,7 @@ from serving.jobs.models import Model
 from serving.jobs.results import Results
 
 from . import tokens
+from .caller import Caller
 from .changes import Changes
 from .drift import Drift
 from .metrics import Metrics
@@ -55,6 +56,7 @@ class Service:
     door: Door
     products: Products
     changes: Changes
+    caller: Caller
     answers: httpx.AsyncClient
     metrics: Metrics
     closing: threading.Event = field(default_factory=threading.Event)  # The process is about to end
@@ -79,6 +81,7 @@ class Service:
         results, bundles = Results(bucket(store.results, make=True)), bucket(store.models, make=True)
         champion = cached(TTLCache(1, CHAMPION_S), lock=threading.Lock())(lambda: models.champion(bundles, base.name))
         limits, legend = settings.settings("jobs", home), settings.legend(home)
+        redis_url = settings.settings("redis", home).url
         patience = httpx.Timeout(ANSWERS_S, connect=CONNECT_S, pool=CONNECT_S)
         return cls(
             folder=home,
@@ -89,13 +92,14 @@ class Service:
             area=settings.area(home),
             legend=legend,
             catalogue=settings.settings("catalogue", home).href,
-            redis_url=settings.settings("redis", home).url,
+            redis_url=redis_url,
             engine=engine,
             results=results,
             shelf=Shelf(bucket(store.baselines, make=True) if store.baselines else None),
             champion=champion,
             door=Door(engine, tokens.secret(api, home)),
             products=Products(engine, results),
+            caller=Caller(redis_url),
             changes=Changes(engine, lambda job: bytes(Json(status_info(job)).body)),
             metrics=Metrics(engine, champion, classes=legend.names, lease_s=limits.lease_s, drift=Drift(results.store)),
             answers=httpx.AsyncClient(

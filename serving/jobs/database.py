@@ -4,6 +4,7 @@ Whoever changes something says so with `write`: SQLite then takes its one writer
 for it, instead of finding out half-way that somebody else has it.
 """
 
+import json
 import sqlite3
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -21,7 +23,19 @@ Result = TypeVar("Result")
 PATIENCE_S = 30  # SQLite: how long a writer waits for its turn; PostgreSQL: how long a statement may take
 CONNECT_S = 3  # PostgreSQL: how long a connection may take
 UPGRADE_LOCK = 0x67656F63726F70  # "geocrop": PostgreSQL lets one process at a time hold it
-POOL, OVERFLOW = 20, 20  # connections that are kept once made; more while there is a rush, for each thread of the API
+
+
+def _dumps(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # half a surrogate, of a file's name that is no text: no database should hold it
+        return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()
+
+
+ENGINE: dict[str, Any] = {
+    "pool_size": 20, "max_overflow": 20,  # kept once made; more while there is a rush, for each thread of the API
+    "json_serializer": _dumps, "json_deserializer": orjson.loads,
+}  # fmt: skip
 
 
 def connect(
@@ -31,16 +45,18 @@ def connect(
     place = sa.make_url(url)
     if place.get_backend_name() == "sqlite":
         Path(place.database or "").parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(place, connect_args={"timeout": PATIENCE_S}, pool_size=POOL, max_overflow=OVERFLOW)
+        engine = sa.create_engine(place, connect_args={"timeout": PATIENCE_S}, **ENGINE)
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     return sa.create_engine(
         place.set(drivername="postgresql+psycopg"),
         connect_args={"connect_timeout": CONNECT_S, "options": f"-c statement_timeout={PATIENCE_S}s"},
-        pool_size=POOL,
-        max_overflow=OVERFLOW,
+        **ENGINE,
     )
+
+
+ALONE = {"isolation_level": "AUTOCOMMIT"}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -68,15 +84,16 @@ def read(
 ) -> Result:
     "What is found. DatabaseUnavailable where there is no answer."
     # PostgreSQL needs no transaction to read, in which each statement would see its own state all the same.
-    return _run(engine, work, {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"})
+    return _run(engine, work, {} if engine.dialect.name == "sqlite" else ALONE)
 
 
 def write(
     engine: sa.Engine,
     work: Callable[[sa.Connection], Result],  # Run once more where the connection breaks, perhaps after its commit
+    alone: bool = False,  # Whether it is one statement, which PostgreSQL commits by itself: one way there and back
 ) -> Result:
     "What a transaction that changes something gives, committed. DatabaseUnavailable where there is no answer."
-    return _run(engine, work, {"writes": True})
+    return _run(engine, work, ALONE if alone and engine.dialect.name != "sqlite" else {"writes": True})
 
 
 def _run(engine: sa.Engine, work: Callable[[sa.Connection], Result], options: dict[str, Any]) -> Result:

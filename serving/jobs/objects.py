@@ -2,13 +2,14 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.store import S3Store
+from obstore.store import LocalStore, S3Store
 
 from geocrop.schema import StoreError
 
@@ -52,12 +53,17 @@ def put_verified(
     key: str,
     content: Path | bytes,  # A file, or a small object
 ) -> tuple[str, int]:  # sha256 of what lies in the store, and its bytes
-    "Write an object and read it again. StoreError where that is not what was written, three times over."
+    """Write an object and read it again: from here on it outlives a loss of power, as a server's objects do.
+
+    StoreError where it is not what was written, three times over.
+    """
     with failing(f"Object {key}"):
         wanted = _sha256(content)
     for attempt in range(TRIES):
         with failing(f"Object {key}"):
             obstore.put(store, key, content)
+            if isinstance(store, LocalStore):
+                _settle(Path(store.prefix or "/"), key)
             found = _stored(store, key)
         if found == wanted:
             return found
@@ -68,6 +74,17 @@ def put_verified(
         expected=f"{wanted[1]} bytes, sha256 {wanted[0][:12]}...",
         remedy="The store loses or alters data: check its discs and what stands between.",
     )
+
+
+def _settle(root: Path, key: str) -> None:
+    "Wait until a file, and each folder that leads to it, is on the disc."
+    path = root / key
+    for place in (path, *(folder for folder in path.parents if folder.is_relative_to(root))):
+        fd = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _sha256(content: Path | bytes) -> tuple[str, int]:

@@ -1,8 +1,9 @@
 "A call to workers that there is something to do. It may be lost: the row in the database is the truth."
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -14,34 +15,28 @@ from rq.serializers import JSONSerializer
 log = logging.getLogger(__name__)
 QUEUE = "geocrop"
 CALL = "serving.worker.wake.run"  # what a worker is to do, with the job's id
-CONNECT_S, ANSWER_S = 0.5, 1.0  # a submission waits no longer for a server that is away
+CONNECT_S, ANSWER_S = 0.5, 1.0  # nobody waits longer for a server that is away
 ENOUGH = 64  # calls that wait; whoever hears one works until nothing is left, so that more would add nothing
-TTL_S = 3600  # a call that nobody heard is dropped: the reconciler calls again
+LIFE: dict[str, Any] = {  # of a call; one that nobody heard in an hour is dropped: the reconciler calls again
+    "timeout": -1, "result_ttl": 0, "ttl": 3600, "failure_ttl": 0,
+}  # fmt: skip
 
 
 def wake(
     redis_url: str,  # redis://...; empty: there is nobody to call, workers look into the database
-    job_id: str,
-) -> bool:  # Whether a call is on its way
-    "Call a worker. A server that is away is no error."
+    job_ids: Sequence[str],
+) -> bool:  # Whether calls are on their way
+    "Call a worker for each of some jobs, at once. A server that is away is no error."
     if not redis_url:
         return False
     try:
         calls = queue(redis_url)
-        if calls.count < ENOUGH:
-            calls.enqueue_call(CALL, args=(job_id,), timeout=-1, result_ttl=0, ttl=TTL_S, failure_ttl=0)
+        if wanted := job_ids[: max(0, ENOUGH - calls.count)]:
+            calls.enqueue_many([Queue.prepare_data(CALL, (id,), **LIFE) for id in wanted])
     except (RedisError, OSError) as error:
-        log.warning("job %s: nobody was called (%s: %s); the reconciler will", job_id, type(error).__name__, error)
+        log.warning("nobody was called for %d jobs (%s: %s)", len(job_ids), type(error).__name__, error)
         return False
     return True
-
-
-def wake_all(
-    redis_url: str,
-    job_ids: Iterable[str],
-) -> None:
-    "Call workers for several jobs. Where one call fails the others would, each with its time-out: they are left out."
-    all(wake(redis_url, job_id) for job_id in job_ids)
 
 
 @lru_cache(maxsize=8)

@@ -16,6 +16,12 @@ HASHER = PasswordHash.recommended()  # argon2id; 64 MiB and about 0.1 s a hash: 
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 PASSWORD = (8, 1024)  # characters, at least and at most
 COLUMNS = (users.c.id, users.c.name, users.c.role)
+IDLE = sa.and_(jobs.c.status == "dismissed", jobs.c.started.is_(None))
+COUNTED = (  # the jobs of a user that count
+    sa.select(sa.func.count())
+    .where(jobs.c.user_id == sa.bindparam("user_id"), jobs.c.status != "failed", sa.not_(IDLE))
+    .scalar_subquery()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +119,4 @@ def used(
     user: User,
 ) -> int:
     "Jobs of a user that count: all but those that failed, and those dismissed before they started."
-    return conn.scalar(counting(user)) or 0
-
-
-def counting(user: User) -> sa.Select[int]:
-    "The question for it."
-    idle = sa.and_(jobs.c.status == "dismissed", jobs.c.started.is_(None))
-    return sa.select(sa.func.count()).where(jobs.c.user_id == user.id, jobs.c.status != "failed", sa.not_(idle))
+    return conn.scalar(sa.select(COUNTED), {"user_id": user.id}) or 0

@@ -49,14 +49,15 @@ def make(
     with tracing.span("search scenes"):
         found = search(area, season)
     geobox, features = grid(found), settings.params("features")
-    doing, windows = f"mapping {len(found)} scenes", tracing.Laps("window")
-
-    def told(done: int, total: int) -> None:
-        if done:
-            windows.lap({"geocrop.pixels_done": done})
-        tell(5 + 85 * done // max(total, 1), doing)
-
+    doing = f"mapping {len(found)} scenes"
     with tracing.span("map windows", facts={"geocrop.scenes": len(found)}):
+        windows = tracing.Laps("window")
+
+        def told(done: int, total: int) -> None:
+            if done:
+                windows.lap({"geocrop.pixels_done": done})
+            tell(5 + 85 * done // max(total, 1), doing)
+
         product = map_area(
             model,
             found,

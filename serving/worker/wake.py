@@ -114,7 +114,7 @@ def serve() -> None:
             try:
                 if time.monotonic() - looked > limits.reconcile_s:
                     looked = time.monotonic()
-                    queue.wake_all(redis_url, jobs.reconcile(engine, limits).wake)
+                    queue.wake(redis_url, jobs.reconcile(engine, limits).wake)
                 if worker.run_next():
                     continue
             except DatabaseUnavailable as error:

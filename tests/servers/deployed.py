@@ -27,7 +27,7 @@ PYTHON = sys.executable
 PASSWORD = "correct horse"  # of everybody
 BACKLOG = 2048  # connections that wait while no process takes them
 SETTLED_S = 0.7  # after which a job that still runs will go on doing so: its runner had not yet told the result
-QUICK = {"lease_s": 4, "heartbeat_s": 0.5, "reconcile_s": 0.5}  # for tests, in which workers are lost on purpose
+QUICK = {"lease_s": 6, "heartbeat_s": 0.5, "reconcile_s": 0.5}  # for tests, in which workers are lost on purpose
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def deployed(
             for _ in range(workers):
                 service.start_worker()
             asking = httpx.Client(base_url=service.url, trust_env=False, timeout=5)
-            until(lambda: _alive(asking), 60, "the API does not answer")
+            until(lambda: _alive(asking), 120, "the API does not answer")
             yield service
         except BaseException as error:
             error.add_note(service.logs())
@@ -208,7 +208,7 @@ class Client:
 
     def __init__(self, url: str):
         limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-        self.http = httpx.Client(base_url=url, trust_env=False, timeout=30, limits=limits)
+        self.http = httpx.Client(base_url=url, trust_env=False, timeout=60, limits=limits)
 
     def close(self) -> None:
         self.http.close()
@@ -232,7 +232,7 @@ class Client:
     def insist(
         self,
         ask: Callable[[], httpx.Response],
-        patience_s: float = 60,
+        patience_s: float = 120,
     ) -> httpx.Response:
         "Ask again where the connection broke or the service says that it cannot now, as a good client does."
         end = time.monotonic() + patience_s
@@ -252,7 +252,7 @@ class Client:
         answer.raise_for_status()
         return answer.json()
 
-    def ended(self, id: str, patience_s: float = 60) -> dict[str, Any]:
+    def ended(self, id: str, patience_s: float = 120) -> dict[str, Any]:
         "Its status, once it has come to its end."
         final = ("successful", "failed", "dismissed")
         asked: list[dict[str, Any]] = []

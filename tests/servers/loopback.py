@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,14 +14,19 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+LOWEST_PORT, CLIENTS = 20_000, Path("/proc/sys/net/ipv4/ip_local_port_range")
+
 
 def free_ports(number: int) -> list[int]:
-    "Ports that nobody listens on now."
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    "Ports that nobody listens on, and that no client is given: a server that comes back finds its own free."
+    highest = int(CLIENTS.read_text().split()[0]) if CLIENTS.exists() else 32_768
+    found: list[int] = []
+    while len(found) < number:
+        port = random.SystemRandom().randrange(LOWEST_PORT, highest)  # another one in each process
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            found += [] if port in found else [port]
+    return found
 
 
 @contextlib.contextmanager
@@ -51,21 +57,22 @@ def running(
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **how)
         try:
             if ask:
-                _wait(ask, patience_s, log)
+                _wait(ask, patience_s, log, process)
             yield
         finally:
-            os.killpg(process.pid, stop)
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                os.killpg(process.pid, stop)
             process.wait()
 
 
-def _wait(ask: Callable[[], Any], patience_s: float, log: Path) -> None:
+def _wait(ask: Callable[[], Any], patience_s: float, log: Path, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + patience_s
     while True:
         try:
             ask().close()
             return
         except OSError as error:
-            if time.monotonic() > end:
+            if time.monotonic() > end or process.poll() is not None:
                 error.add_note(log.read_text()[-2000:])
                 raise
             time.sleep(0.1)

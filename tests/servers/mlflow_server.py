@@ -34,7 +34,7 @@ class Server:
 @contextlib.contextmanager
 def serve(
     discs: Path,  # For the S3 server; its file system must know extended attributes
-    patience_s: float = 90,  # Seconds to wait for the first answer; MLflow makes its tables before
+    patience_s: float = 180,  # Seconds to wait for the first answer; MLflow makes its tables before
 ) -> Iterator[Server]:  # The servers, which stop at the end of the `with`
     "Start PostgreSQL, Swift and MLflow, and wait until all answer."
     with tempfile.TemporaryDirectory(prefix="geocrop-mlflow-") as name, contextlib.ExitStack() as stack:

@@ -34,7 +34,7 @@ def binaries() -> Path | None:
 def postgres(
     folder: Path,  # Data and log; the server's account must be able to enter it
     port: int,
-    patience_s: float = 60,  # Seconds to wait for the first answer
+    patience_s: float = 120,  # Seconds to wait for the first answer
 ) -> Iterator[str]:  # Address of the empty database, as libpq takes it
     "A new cluster that is fast and forgetful."
     initialise(folder)
@@ -57,7 +57,7 @@ def initialise(
 def started(
     folder: Path,  # Where initialise was
     port: int,
-    patience_s: float = 60,  # Seconds to wait for the first answer
+    patience_s: float = 120,  # Seconds to wait for the first answer
 ) -> Iterator[str]:  # Address of its first database, as libpq takes it
     "A cluster that runs. It can be started again: what it had is still there."
     dsn = f"host=127.0.0.1 port={port} user={USER} dbname={USER}"

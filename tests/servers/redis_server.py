@@ -18,7 +18,7 @@ def binary() -> str | None:
 def redis(
     folder: Path,  # For its log
     port: int,
-    patience_s: float = 30,  # Seconds to wait for the first answer
+    patience_s: float = 120,  # Seconds to wait for the first answer
 ) -> Iterator[str]:  # Address of its first database
     "A server that is gone at the end of the `with`."
     program = binary()

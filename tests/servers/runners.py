@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 LIMITS = Jobs(lease_s=20, heartbeat_s=0.2, reconcile_s=1, deadline_s=60, attempts=3)
 SMALL = (31.05, -17.83, 300.0)  # lon, lat, radius_m
 WHOLE = (31.05, -17.83, 2000.0)
+SLACK_S = 10.0  # of a machine that others use as well, where something is to be done within a time
 FILES = {"map.tif", "map.tif.aux.xml", "map.qml", "map.json", "map.stats.json"}
 
 
@@ -73,7 +74,7 @@ class Stable:
             leash.close()
 
 
-def until(is_so: Callable[[], object], patience_s: float = 30) -> None:
+def until(is_so: Callable[[], object], patience_s: float = 60) -> None:
     "Wait for something that will be so."
     end = time.monotonic() + patience_s
     while not is_so():

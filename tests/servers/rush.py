@@ -23,7 +23,7 @@ def threads(
     start = threading.Barrier(number)
 
     def one(index: int) -> Any:
-        start.wait(30)
+        start.wait(120)
         try:
             return work(index)
         except GeocropError as error:
@@ -51,7 +51,7 @@ def in_processes(
 ) -> list[Any]:  # What each thread returned, or the GeocropError it met
     "The same in several processes."
     found = [pool.submit(_process, work, url, each, first) for first in range(0, number * each, each)]
-    return [answer for future in found for answer in future.result(60)]
+    return [answer for future in found for answer in future.result(240)]
 
 
 def _process(work: Callable[[Engine, int], Any], url: str, each: int, first: int) -> list[Any]:

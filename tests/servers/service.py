@@ -122,7 +122,7 @@ def api(
     project: Project,
     sock: socket.socket,
     environment: Mapping[str, str] | None = None,
-    patience_s: float = 30,
+    patience_s: float = 120,
 ) -> Iterator[Live]:  # A process that answers; it ends with the `with`
     "The API as `geocrop serve` starts it: on a socket that somebody else holds."
     log = project.folder / f"api-{time.monotonic_ns()}.log"
@@ -139,7 +139,7 @@ def api(
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _started(live: Live, patience_s: float) -> None:

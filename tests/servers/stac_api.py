@@ -40,7 +40,7 @@ class Server:
 
 @contextlib.contextmanager
 def serve(
-    patience_s: float = 60,  # Seconds to wait for the first answer of each of the two servers
+    patience_s: float = 120,  # Seconds to wait for the first answer of each of the two servers
 ) -> Iterator[Server]:  # Both servers, which stop at the end of the `with`
     "Start an empty archive and wait until it answers. Its counts are exact: `numberMatched` is always told."
     with tempfile.TemporaryDirectory(prefix="geocrop-stac-") as name, contextlib.ExitStack() as stack:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ COMMANDS = {
     "worker": ("-m", "geocrop.cli", "worker"),
 }
 READY = {"api": "/healthz", "answers": "/v2/health/ready"}  # asked of the API, which asks the other
-PATIENCE_S = 90.0  # a machine that compiles everything anew takes half of it
+PATIENCE_S = 180.0  # a machine that compiles everything anew takes a quarter of it
 
 
 @dataclass
@@ -63,6 +64,15 @@ class Stack:
         if process:
             process.kill()
             process.wait()
+
+    @contextlib.contextmanager
+    def held(self, part: str) -> Iterator[None]:
+        "A part does nothing, for a while. A worker must have no job in hand."
+        self._running[part].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._running[part].send_signal(signal.SIGCONT)
 
     def answers(self, path: str) -> None:
         "Wait until an address answers."

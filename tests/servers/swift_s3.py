@@ -39,7 +39,7 @@ class Server:
 @contextlib.contextmanager
 def serve(
     folder: Path,  # Discs, configuration and logs; its file system must know extended attributes (tmpfs may not)
-    patience_s: float = 30,  # Seconds to wait for the first answer
+    patience_s: float = 120,  # Seconds to wait for the first answer
 ) -> Iterator[Server]:  # The server, which stops at the end of the `with`
     "Start the four servers of Swift and wait until they answer."
     ports = dict(zip(ROLES, free_ports(len(ROLES)), strict=True))

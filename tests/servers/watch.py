@@ -33,6 +33,10 @@ class Receiver:
         every = [alert for body in list(self.bodies) for alert in body["alerts"]]
         return [alert for alert in every if alert["labels"]["alertname"] == name and alert["status"] == status]
 
+    def receivers(self, name: str) -> set[str]:
+        "Receivers of Alertmanager's configuration that an alert of a name went to."
+        return {body["receiver"] for body in list(self.bodies) if body["commonLabels"].get("alertname") == name}
+
 
 @contextlib.contextmanager
 def receiver() -> Iterator[Receiver]:

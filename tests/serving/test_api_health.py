@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from loopback import free_ports
 from sqlalchemy import Engine, text
 
-from serving.api import reconciler
+from serving.api import health, reconciler
 from serving.api.app import create_app
 from serving.jobs import database, jobs, queue, users, workers
 from serving.jobs.errors import DatabaseUnavailable
@@ -42,14 +42,12 @@ def test_all_is_well_and_what_is_missing_is_named(client: TestClient, engine: En
     assert page["degraded"] and client.get("/readyz").status_code == 200  # ready, and says what is missing
     workers.seen(engine, "worker")
     time.sleep(1.1)  # an answer is good for a second
-    assert client.get("/readyz").json()["services"]["workers"] == {"state": "ok", "alive": 1} | _ms(client, "workers")
-
-
-def _ms(client: TestClient, name: str) -> dict[str, Any]:
-    return {"ms": client.get("/system").json()["services"][name]["ms"]}
+    told = client.get("/readyz").json()["services"]["workers"]
+    assert told.pop("ms") >= 0 and told == {"state": "ok", "alive": 1}
 
 
 def test_many_who_ask_cost_one_question(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(health, "FRESH_S", 60)  # however long twenty requests take
     asked_for = []
     now = database.now
     monkeypatch.setattr(database, "now", lambda conn: asked_for.append(1) or now(conn))
@@ -120,7 +118,7 @@ def hasty(project: service.Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOCROP_JOBS_LEASE_S", "1")
 
 
-def until(what: Any, seconds: float = 10) -> None:
+def until(what: Any, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end
@@ -173,7 +171,7 @@ def test_the_reconciler_outlives_a_database_that_is_away(
 
     monkeypatch.setattr(reconciler.jobs, "reconcile", sometimes)
     with TestClient(create_app()):
-        assert done.wait(10)
+        assert done.wait(60)
     assert not [thread for thread in threading.enumerate() if thread.name == "reconciler"]  # and ends with its process
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import httpx
 import pytest
 import service
 import side
+from loopback import free_ports
 from service import Project
 from sqlalchemy import Engine
 
@@ -92,13 +92,12 @@ def test_it_says_in_one_line_why_it_does_not_start(
 
 
 def test_it_binds_the_address_it_is_given(project: Project):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    [port] = free_ports(1)
     env = {**os.environ, **project.environment, "PYTHONPATH": str(service.ROOT)}
     command = [sys.executable, "-m", "serving.api", "--port", str(port)]
     with subprocess.Popen(command, env=env, cwd=project.folder, stderr=subprocess.DEVNULL) as process:
         try:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while True:
                 try:
                     assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
@@ -108,7 +107,7 @@ def test_it_binds_the_address_it_is_given(project: Project):
                     time.sleep(0.05)
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 def test_sigterm_ends_streams_and_waits_for_requests(project: Project, engine: Engine, user: User):
@@ -137,16 +136,16 @@ def test_sigterm_ends_streams_and_waits_for_requests(project: Project, engine: E
         threads = [threading.Thread(target=work) for work in (wait_for_the_other_side, follow)]
         for thread in threads:
             thread.start()
-        assert other.was_asked.wait(10) and following.wait(10)
+        assert other.was_asked.wait(60) and following.wait(60)
         live.process.send_signal(signal.SIGTERM)
-        threads[1].join(5)
+        threads[1].join(30)
         assert not threads[1].is_alive() and found["first"] == "event: status"  # the stream has ended
         time.sleep(1.5)  # longer than idle connections are kept
         assert threads[0].is_alive() and live.process.poll() is None  # the request has not
         other.may_answer.set()
-        assert live.process.wait(10) == 0
+        assert live.process.wait(60) == 0
         for thread in threads:
-            thread.join(5)
+            thread.join(30)
     assert found["slow"].status_code == 200 and found["slow"].headers["connection"] == "close"
 
 
@@ -158,17 +157,17 @@ def test_a_new_process_takes_over_and_no_request_is_lost(project: Project, engin
     done = threading.Event()
 
     def hammer(keep: bool) -> None:
-        with httpx.Client(base_url=url, headers=headers) as web:
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as web:
             while not done.is_set():
                 try:
-                    answer = (web if keep else httpx).get(f"{url}/jobs/{job.id}", headers=headers, timeout=20)
+                    answer = (web if keep else httpx).get(f"{url}/jobs/{job.id}", headers=headers, timeout=60)
                     answered.append(answer.status_code)
                 except Exception as error:
                     failed.append(error)
 
     def more(number: int) -> None:
         "Wait until so many further requests are answered."
-        wanted, end = len(answered) + number, time.monotonic() + 20
+        wanted, end = len(answered) + number, time.monotonic() + 60
         while len(answered) < wanted:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -183,10 +182,10 @@ def test_a_new_process_takes_over_and_no_request_is_lost(project: Project, engin
         with service.api(project, sock) as new:
             more(20)  # both take them
             old.process.send_signal(signal.SIGTERM)
-            assert old.process.wait(20) == 0
+            assert old.process.wait(60) == 0
             more(20)
             done.set()
             for client in clients:
-                client.join(20)
+                client.join(60)
             assert new.process.poll() is None
     assert failed == [] and set(answered) == {200}

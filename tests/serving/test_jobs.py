@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import asked
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from geocrop import settings
@@ -69,6 +70,13 @@ def test_a_job_that_failed_says_why(engine: Engine, user: User):
     assert jobs.fail(engine, claimed(engine), "worker", ERROR)
     failed = jobs.get(engine, job.id)
     assert (failed.status, failed.error, failed.result) == ("failed", ERROR, None)
+
+
+def test_an_error_is_kept_whatever_is_in_it(engine: Engine, user: User):
+    job = asked.job(engine, user)
+    assert jobs.fail(engine, claimed(engine), "worker", ERROR | {"thing": "ключ", "found": "a\0b\udc80"})
+    kept = jobs.get(engine, job.id).error
+    assert (kept["thing"], kept["found"], kept["remedy"]) == ("ключ", "a\0b?", ERROR["remedy"])
 
 
 def test_an_unforeseen_error_tells_users_nothing_of_its_text():
@@ -285,6 +293,16 @@ def test_a_job_that_was_given_back_and_dismissed_had_begun(engine: Engine, user:
     jobs.release(engine, claimed(engine), "worker")
     jobs.dismiss(engine, job.id, user)
     assert used(engine, user) == 1
+
+
+def test_an_administrator_who_is_none_any_more_has_a_quota(engine: Engine, admin: User):
+    "A token knows for two seconds what somebody was; the database knows what they are."
+    with engine.connect().execution_options(writes=True) as conn, conn.begin():
+        conn.execute(sa.update(tables.users).values(role="recruiter"))
+    for _ in range(LIMITS.recruiter_jobs):
+        asked.job(engine, admin)
+    with pytest.raises(QuotaExceeded):
+        asked.job(engine, admin)
 
 
 def test_an_administrator_has_no_quota_but_the_queue_has_an_end(engine: Engine, admin: User):

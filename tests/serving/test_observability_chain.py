@@ -74,14 +74,26 @@ def impatient(receiver: str) -> dict[str, Any]:
     page = yaml.safe_load((MONITORING / "alertmanager/alertmanager.yml").read_text())
     for route in (page["route"], *page["route"]["routes"]):
         route |= {"group_wait": "0s", "group_interval": "1s"}
-    [hook] = page["receivers"][0]["webhook_configs"]
-    hook["url"] = f"{receiver}/alerts"
+    for hook in (hook for one in page["receivers"] for hook in one["webhook_configs"]):
+        hook["url"] = receiver
+        hook.pop("http_config", None)  # a token that is only in the cluster
     return page
 
 
+def drifted(project: service.Project, alarm: str) -> None:
+    "`geocrop drift` has found something in season 2023."
+    folder = Path(project.environment["GEOCROP_STORE_RESULTS"]) / "drift" / "2023"
+    folder.mkdir(parents=True)
+    about = 'model="m",season="2023"'
+    lines = [f'geocrop_drift_psi{{{about},feature="ndvi_max"}} 0.3', f"geocrop_drift_alarm{{{about},{alarm}}} 1"]
+    (folder / "geocrop_drift.prom").write_text("\n".join(lines) + "\n")
+
+
 def test_a_job_that_waits_too_long_reaches_triage_and_so_does_its_end(
-    live: service.Live, engine: Engine, user: User, tmp_path: Path
+    live: service.Live, project: service.Project, engine: Engine, user: User, tmp_path: Path
 ):
+    "And a model that has become worse reaches both triage and the workflow that proposes to retrain."
+    drifted(project, 'kind="score",severity="P0"')
     job = asked.job(engine, user)
     long_ago = update(tables.jobs).values(created=tables.jobs.c.created - 7200)
     database.write(engine, lambda conn: conn.execute(long_ago))
@@ -93,11 +105,12 @@ def test_a_job_that_waits_too_long_reaches_triage_and_so_does_its_end(
             until(lambda: triage.alerts("QueueOld", "firing"), 60)
             jobs.dismiss(engine, job.id, user)
             until(lambda: triage.alerts("QueueOld", "resolved"), 60)
+            until(lambda: triage.receivers("ModelWorse") == {"triage", "retrain"}, 60)
     [alert, *_] = triage.alerts("QueueOld", "firing")
     assert alert["labels"]["severity"] == "high"
     assert alert["annotations"]["summary"].startswith("A job has waited for 2h")
     assert alert["annotations"]["runbook_url"] == "docs/observability.md#queueold"
-    assert triage.bodies[0]["version"] == "4" and triage.bodies[0]["receiver"] == "triage"
+    assert triage.receivers("QueueOld") == {"triage"} and triage.bodies[0]["version"] == "4"
     assert not triage.alerts("NoWorkers", "firing") and not triage.alerts("DatabaseAway", "firing")
 
 
@@ -105,11 +118,7 @@ def test_every_panel_asks_what_prometheus_understands_and_ours_have_an_answer(
     live: service.Live, project: service.Project, engine: Engine, user: User, tmp_path: Path
 ):
     "Of the API after two maps and a drift, through a Prometheus that has asked it often."
-    drift = Path(project.environment["GEOCROP_STORE_RESULTS"]) / "drift"
-    drift.mkdir(parents=True, exist_ok=True)
-    series = 'feature="ndvi_max",model="m",season="2023"'
-    alarm = 'kind="features",severity="P1",model="m",season="2023"'
-    (drift / "2023.prom").write_text(f"geocrop_drift_psi{{{series}}} 0.3\ngeocrop_drift_alarm{{{alarm}}} 1\n")
+    drifted(project, 'kind="features",severity="P1"')
     answers = Metrics()  # of the side that answers
     answers.follows(asked.MODEL)
     server, _ = start_http_server(0, "127.0.0.1", answers.registry)

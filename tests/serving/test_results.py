@@ -1,6 +1,8 @@
 "Results in a folder and in S3: what is said to be there is there, byte for byte, and nothing lies elsewhere."
 
 import hashlib
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +62,27 @@ def keys(store: Any) -> list[str]:
 def published(engine: Engine, run: Job, manifest: dict) -> Job:
     assert jobs.publish(engine, run, "worker", {"files": manifest})
     return jobs.get(engine, run.id)
+
+
+def test_files_in_a_folder_are_on_the_disc_before_anybody_hears_of_them(
+    run: Job, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    "The row outlives a loss of power, so what it names has to."
+    synced: dict[int, bytes] = {}  # inode -> what it held when it was written to the disc
+
+    def fsync(fd: int) -> None:
+        now = os.fstat(fd)
+        synced[now.st_ino] = os.pread(fd, now.st_size, 0) if stat.S_ISREG(now.st_mode) else b""
+
+    root = tmp_path / "store"
+    results = Results(bucket(root, make=True))
+    monkeypatch.setattr(os, "fsync", fsync)
+    manifest = results.put(run, made)
+    for name, content in FILES.items():
+        path = root / manifest[name]["key"]
+        assert synced[path.stat().st_ino] == content
+        while (path := path.parent) != tmp_path:
+            assert path.stat().st_ino in synced
 
 
 def test_what_was_put_is_read_whole_and_in_parts(store: Any, engine: Engine, run: Job, made: Path):

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import asked
@@ -10,8 +12,8 @@ import rush
 from sqlalchemy import Engine
 
 from geocrop import settings
-from serving.jobs import database, jobs, users
-from serving.jobs.errors import QuotaExceeded
+from serving.jobs import database, jobs, tables, users
+from serving.jobs.errors import QueueFull, QuotaExceeded
 from serving.jobs.users import User
 
 LIMITS = settings.Jobs()
@@ -45,9 +47,36 @@ def test_forty_submissions_leave_a_recruiter_with_five_jobs(engine: Engine, user
     assert {job.id for job in jobs.listed(engine, user, limit=100)} == set(accepted)
 
 
+@pytest.mark.parametrize("waiting", [10, 60], ids=["nearly full from the first", "nearly full after a while"])
+def test_forty_who_submit_at_once_leave_the_queue_no_longer_than_it_may_be(
+    engine: Engine, waiting: int, monkeypatch: pytest.MonkeyPatch
+):
+    "Administrators, who take turns only then, among recruiters, who always do."
+    monkeypatch.setattr(jobs, "AT_ONCE", 40)
+    limits = replace(LIMITS, waiting=waiting, recruiter_jobs=3)
+    roles = [tables.ROLES[number % 2] for number in range(40)]
+    everybody = [users.add(engine, f"user-{number}", "correct horse", role) for number, role in enumerate(roles)]
+
+    def submit(index: int) -> int:
+        accepted = 0
+        for _ in range(3):
+            with suppress(QueueFull):
+                accepted += bool(asked.job(engine, everybody[index], limits=limits))
+        return accepted
+
+    assert sum(rush.threads(40, submit)) == waiting
+    assert jobs.counts(engine)["accepted"] == waiting
+
+
 def test_the_same_key_forty_times_is_one_job(engine: Engine, user: User, forty: Callable):
     assert len(set(forty(rush.submit_with_key))) == 1
     assert len(jobs.listed(engine, user, limit=100)) == 1
+
+
+def test_an_administrator_s_key_forty_times_is_one_job(engine: Engine, admin: User):
+    "Administrators do not take turns."
+    assert len({job.id for job in rush.threads(40, lambda _: asked.job(engine, admin, key="the same"))}) == 1
+    assert len(jobs.listed(engine, admin, limit=100)) == 1
 
 
 def test_eight_workers_never_take_the_same_job(engine: Engine, admin: User):

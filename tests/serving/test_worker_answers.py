@@ -23,7 +23,7 @@ from serving.worker.answers import create_app
 
 
 def until_ready(client: TestClient) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while client.get("/v2/health/ready").status_code != 200:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -130,12 +130,13 @@ def test_a_new_champion_answers_after_a_while(client: TestClient, places: Store,
     new = models.put(where, made("model"), model.name, "2")
     models.point(where, new)
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while client.get("/v2/models/geocrop").json()["parameters"]["sha256"] != new.sha256:
             assert time.monotonic() < end
             time.sleep(0.05)
     finally:
         models.point(where, model)
+    end = time.monotonic() + 120
     while client.get("/v2/models/geocrop").json()["parameters"]["sha256"] != model.sha256:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -143,7 +144,7 @@ def test_a_new_champion_answers_after_a_while(client: TestClient, places: Store,
 
 def test_a_quote_says_what_a_map_will_take(client: TestClient):
     asked = {"aoi": [31.05, -17.83, 1000.0], "year": 2022}
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while (answer := client.post("/quote", json=asked)).status_code == 503:  # until the first map has been timed
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -185,8 +186,8 @@ def test_a_curve_has_the_clear_days_of_the_map(client: TestClient):
             assert all(-1 <= v <= 1 for v in clear) and max(clear) - min(clear) > 0.05
 
 
-def test_a_second_look_at_a_neighbour_is_quick(client: TestClient):
+def test_a_second_look_at_a_neighbour_searches_nothing(client: TestClient):
     client.post("/curve", json={"lon": 31.05, "lat": -17.83, "year": 2022})
-    begin = time.monotonic()
+    searches = outlook._found.cache_info().misses
     assert client.post("/curve", json={"lon": 31.051, "lat": -17.831, "year": 2022}).status_code == 200
-    assert time.monotonic() - begin < 2
+    assert outlook._found.cache_info().misses == searches

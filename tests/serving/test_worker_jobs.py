@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from pipeline import made
-from runners import FILES, LIMITS, Watched, during, left, until
+from runners import FILES, LIMITS, SLACK_S, Watched, during, left, until
 from sqlalchemy import Engine
 
 from geocrop.schema import StoreError
@@ -97,7 +97,7 @@ def test_a_dismissed_job_is_killed_within_a_heartbeat_and_leaves_nothing(
 
     ready.send(signal.SIGSTOP)  # hung: it hears no request to stop
     during(work().run_next, dismiss)
-    assert took[0] < LIMITS.heartbeat_s + 1
+    assert took[0] < LIMITS.heartbeat_s + SLACK_S  # its lease and its deadline are longer
     assert jobs.get(engine, job.id).status == "dismissed"
     assert left(places, job) == {"1/log.txt"}
 
@@ -109,7 +109,7 @@ def test_a_job_that_hangs_is_killed_at_its_deadline_and_the_next_one_runs(
     ready.send(signal.SIGSTOP)
     begin = time.monotonic()
     worker.run_next()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 0.5 + SLACK_S
     job = jobs.get(engine, job.id)
     assert job.status == "failed" and job.error and job.error["found"] == "no end after 0.5 s"
     worker.heart.limits = LIMITS

@@ -159,4 +159,4 @@ def test_a_runner_ends_with_its_worker(model: Model):
         assert Path(f"/proc/{pid}").exists()
         worker.kill()
         worker.wait()
-        until(lambda: not Path(f"/proc/{pid}").exists(), 5)
+        until(lambda: not Path(f"/proc/{pid}").exists(), 60)

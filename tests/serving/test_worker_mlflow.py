@@ -66,7 +66,7 @@ def test_a_server_that_is_away_costs_a_job_nothing(job: Job, caplog: pytest.LogC
     tracker = Tracker.of(MLflow(tracking_uri=f"http://127.0.0.1:{free_ports(1)[0]}"))
     begin = time.monotonic()
     tracker.log(job, RESULT)
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 5
     until(lambda: "MLflow was not told" in caplog.text)
     tracker.close()
 

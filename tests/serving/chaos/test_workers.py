@@ -16,7 +16,8 @@ from serving.jobs.jobs import Job
 HERE, WIDE = (31.06, -17.84, 100.0), (31.05, -17.83, 2000.0)
 NORTH_WEST = (31.035, -17.815, 100.0)
 WORKER_POLLS_S = 0.5  # serving.worker.wake.POLL_S: how often a worker that nobody calls looks for itself
-SLACK_S = 1.5  # of this test and a busy machine
+LIMITS = f"lease {QUICK['lease_s']}, reconcile {QUICK['reconcile_s']}"
+SLACK_S = 10.0  # of this test and a busy machine; without the promise it would be for ever
 
 
 def test_a_lost_worker_s_job_runs_again(service: Deployed, admin: Client, did: Callable[[str], None]):
@@ -30,7 +31,7 @@ def test_a_lost_worker_s_job_runs_again(service: Deployed, admin: Client, did: C
     limit_s = QUICK["lease_s"] + QUICK["reconcile_s"] + WORKER_POLLS_S
     assert QUICK["lease_s"] - 2 * QUICK["heartbeat_s"] < took_s < limit_s + SLACK_S
     assert admin.ended(caught.id)["status"] == "successful"
-    did(f"SIGKILL of a worker amid a job: again after {took_s:.1f} s (lease 4, reconcile 0.5)")
+    did(f"SIGKILL of a worker amid a job: again after {took_s:.1f} s ({LIMITS})")
 
 
 def test_a_worker_that_is_told_to_end_finishes_its_job(service: Deployed, admin: Client, did: Callable[[str], None]):

@@ -1,0 +1,1 @@
+"Alertmanager's receiver: an alert becomes an issue."
