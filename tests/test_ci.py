@@ -57,7 +57,7 @@ class Forge:
             (self.clone / name).write_bytes((ROOT / name).read_bytes())
             (self.clone / name).chmod((ROOT / name).stat().st_mode)
         (self.clone / ".gitignore").write_text("build/\n")
-        self.write("k8s/overlays/production/kustomization.yaml", KUSTOMIZATION)
+        self.write("k8s/release/kustomization.yaml", KUSTOMIZATION)
         self.commit("begin")
 
     def write(self, name: str, text: str) -> None:
@@ -368,15 +368,15 @@ def test_a_release_changes_two_lines_of_each_image_and_starts_nothing(forge: For
     assert ran.returncode == 0, ran.stderr
     assert "[skip ci]" in git(forge.bare, "log", "-1", "--format=%s", "main")
     assert git(forge.bare, "log", "--format=%s", "main").count("\n") == 2  # begin, news, release
-    assert git(forge.bare, "diff", "--name-only", "main~1", "main") == "k8s/overlays/production/kustomization.yaml"
-    after = git(forge.bare, "show", "main:k8s/overlays/production/kustomization.yaml") + "\n"
+    assert git(forge.bare, "diff", "--name-only", "main~1", "main") == "k8s/release/kustomization.yaml"
+    after = git(forge.bare, "show", "main:k8s/release/kustomization.yaml") + "\n"
     line = f"    newTag: {built}\n    digest: {DIGEST}\n"
     assert after == KUSTOMIZATION.replace("    newTag: 0.1.0\n", line)
     git(forge.clone, "checkout", "-q", built)  # the run is repeated
     again = forge.run(".ci/release")
     assert "says so already" in again.stdout and git(forge.bare, "log", "--format=%s", "main").count("\n") == 2
     workflow = yaml.safe_load((ROOT / ".gitea/workflows/build.yaml").read_text())
-    assert workflow[True]["push"]["paths-ignore"] == ["k8s/overlays/production/kustomization.yaml"]  # YAML's `on`
+    assert workflow[True]["push"]["paths-ignore"] == ["k8s/release/kustomization.yaml"]  # YAML's `on`
 
 
 @pytest.mark.parametrize(

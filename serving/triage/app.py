@@ -96,7 +96,7 @@ class Desk:
         path.unlink()
 
 
-def create_app(desk: Desk, token: str = "") -> FastAPI:
+def create_app(desk: Desk, token: str = "") -> FastAPI:  # nosec B107
     "The receiver; with a token, whoever sends must know it."
 
     @asynccontextmanager
