@@ -160,6 +160,11 @@ BROKEN: dict[policies.Policy, list[tuple[Callable[[Pages], Any], str]]] = {
         (lambda p: rule(p, "answers", "ingress")["ports"][0].update(port=8002), "answers:8001: nothing lets it in"),
         (lambda p: labels(p).update({"geocrop.io/needs-mlflow": "true"}), "told nothing"),
     ],
+    policies.addresses_lead_somewhere: [
+        (lambda p: without(p, "Service", "triage"), "StatefulSet/alertmanager: is told of triage"),
+        (lambda p: without(p, "Service", "postgres"), "worker: is told of postgres"),
+        (variable("GEOCROP_API_ANSWERS", "http://answer:8001"), "told of answer;"),
+    ],
     policies.doors_are_open: [
         (lambda p: labels(p, "mlflow").pop("geocrop.io/door"), "no door"),
         (lambda p: without(p, "Service", "jupyter"), "expected a service"),

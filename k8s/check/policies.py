@@ -340,6 +340,16 @@ def _lets(pages: list[Document], way: str, mine: dict[str, str], other: dict[str
     return False
 
 
+def addresses_lead_somewhere(pages: list[Document], overlay: str) -> Iterator[str]:
+    "A server that a pod is told of by a name of the cluster is there."
+    there = {page["metadata"]["name"] for page in of_kind(pages, "Service")} | {"localhost"}
+    address = re.compile(rf"(?:https?://|@)([a-z][a-z0-9-]*)(?:\.{NAMESPACE}(?:\.svc[\w.]*)?)?:\d")
+    for workload in workloads(pages):
+        for _, text in told(workload, pages):
+            for host in sorted(set(address.findall(text)) - there):
+                yield f"{workload.called}: is told of {host}; expected one of the services"
+
+
 def doors_are_open(pages: list[Document], overlay: str) -> Iterator[str]:
     "Traefik may reach what a host leads to, and the way leads somewhere."
     services = {page["metadata"]["name"]: page for page in of_kind(pages, "Service")}
@@ -480,9 +490,9 @@ def namespace_is_ours(pages: list[Document], overlay: str) -> Iterator[str]:
 
 POLICIES: tuple[Policy, ...] = (
     images_are_pinned, pods_are_unprivileged, tokens_are_for_readers, memory_is_bounded, sizes_are_agreed,
-    listeners_are_probed, pods_are_ranked, nodes_can_be_drained, network_is_closed, openings_are_used, doors_are_open,
-    settings_are_known, hosts_are_ours, secrets_are_elsewhere, references_are_there, servers_come_first,
-    namespace_is_ours,
+    listeners_are_probed, pods_are_ranked, nodes_can_be_drained, network_is_closed, openings_are_used,
+    addresses_lead_somewhere, doors_are_open, settings_are_known, hosts_are_ours, secrets_are_elsewhere,
+    references_are_there, servers_come_first, namespace_is_ours,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from .kustomize import TOOLS, build
 from .table import Row
 
 FOLDERS = ("overlays/production", "overlays/edge", "monitoring")  # the other overlays hold what these hold
-READERS = ("kube-state-metrics", "prometheus")
+READERS = ("kube-state-metrics", "prometheus", "triage")
 EXCEPT: dict[str, tuple[str, tuple[str, ...]]] = {  # check -> reason, and the only names it is good for; none: all
     "CKV_K8S_35": ("settings come from the environment, secrets among them, as geocrop.settings reads them", ()),
     "CKV_K8S_43": ("images of ours are named by git revision; those of others have digests: images_are_pinned", ()),
