@@ -272,7 +272,7 @@ def test_a_log_cannot_claim_to_be_another_incident():
     [
         ("lease lost after 30.2 s", "lease lost after 31 s"),
         ("10.42.0.17:5433 refused", "10.42.9.1:5433 refused"),
-        ("2026-01-31T12:00:07Z failed", "2026-02-01T03:11:59.123+02:00 failed"),
+        ("since 2026-01-31T12:00:07Z failed", "since 2026-02-01T03:11:59.123+02:00 failed"),
         ("object at 0x7f3a91c2 failed", "object at 0x7ffe00 failed"),
         ("job 4a32f78f-e266-4b1c-9d8e-7f6a5b4c3d2e failed", "job 0b1c2d3e-aaaa-4b1c-9d8e-000000000001 failed"),
         ("error in /build/a/geocrop/cli.py line 3", "error in /ci/run-17/geocrop/cli.py line 4"),
