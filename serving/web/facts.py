@@ -176,9 +176,11 @@ def _name(call: ast.Call) -> str:
 def _manifests() -> Iterator[dict[str, Any]]:
     "Objects of the cluster, file by file."
     for path in sorted((ROOT / "k8s").rglob("*.yaml")):
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith("k8s/check/"):  # tools, and what they fetched
+            continue
         for found in yaml.safe_load_all(path.read_text()):
-            if found and found.get("kind") and found.get("metadata", {}).get("name"):
-                name = path.relative_to(ROOT).as_posix()
+            if isinstance(found, dict) and found.get("kind") and found.get("metadata", {}).get("name"):
                 yield {"file": name, "kind": found["kind"], "name": found["metadata"]["name"]}
 
 
