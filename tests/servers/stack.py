@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -68,11 +69,28 @@ class Stack:
     @contextlib.contextmanager
     def held(self, part: str) -> Iterator[None]:
         "A part does nothing, for a while. A worker must have no job in hand."
-        self._running[part].send_signal(signal.SIGSTOP)
+        process = self._running[part]
+        process.send_signal(signal.SIGSTOP)
+        while not self._writable():  # stopped in the middle of a transaction, it would hold up everybody
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+            process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._running[part].send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
+
+    def _writable(self) -> bool:
+        "Whether SQLite's one writer's place is free, or soon will be."
+        with contextlib.closing(
+            sqlite3.connect(str(self.engine.url.database), timeout=2, isolation_level=None)
+        ) as asking:
+            try:
+                asking.execute("BEGIN IMMEDIATE")
+                asking.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                return False
+            return True
 
     def answers(self, path: str) -> None:
         "Wait until an address answers."

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 from deployed import Client, Deployed, until
 
-STARTED = "Application startup complete"
+STARTED = "listening on"
 PAUSE_S = 0.01  # between two requests of a client: starting takes long enough where there are two cores
 CLIENTS = 4  # with a connection that is kept, and as many with a new one for each request
 
