@@ -407,8 +407,8 @@ def _areas(
         "alike": np.nan if alike is None else alike,
     })  # fmt: skip
     return [
-        {"x": float(part.x.iloc[0]), "y": float(part.y.iloc[0]), "pixels": len(part), "fields": int(part.field.nunique())}
-        | {"confidence": _round(part.sure.mean()), "applicable": _round(part.alike.mean())}
+        {"x": float(part.x.iloc[0]), "y": float(part.y.iloc[0]), "pixels": len(part)}
+        | {"fields": int(part.field.nunique()), "confidence": _round(part.sure.mean()), "applicable": _round(part.alike.mean())}
         for _, part in known.groupby(["x", "y"], sort=True)
     ]
 
