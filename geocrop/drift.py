@@ -408,7 +408,8 @@ def _areas(
     })  # fmt: skip
     return [
         {"x": float(part.x.iloc[0]), "y": float(part.y.iloc[0]), "pixels": len(part)}
-        | {"fields": int(part.field.nunique()), "confidence": _round(part.sure.mean()), "applicable": _round(part.alike.mean())}
+        | {"fields": int(part.field.nunique())}
+        | {"confidence": _round(part.sure.mean()), "applicable": _round(part.alike.mean())}
         for _, part in known.groupby(["x", "y"], sort=True)
     ]
 
