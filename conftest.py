@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: tests have no screen
+# Two files are tested at a time, and threads of OpenMP that wait for each other's core spin: a fit takes five times as
+# long. Which threads there are changes no tree by more than the last bit.
+os.environ["OMP_THREAD_LIMIT"] = "1"
 
 # Tests read the committed settings, whatever the caller's shell overrides.
 for _name in [name for name in os.environ if name.startswith("GEOCROP_")]:

@@ -1,7 +1,7 @@
-"""The service under load: status, submission, tiles, inference, beside bare servers; then 200 pollers for minutes.
+"""The service: how soon it starts and shows land cover; under load beside bare servers; with 200 pollers for minutes.
 
-.venv/bin/python bench/serving.py [--part status submit tile infer soak] [--rounds 5] [--seconds 5] [--minutes 5]
-                                  [--json out.json]
+.venv/bin/python bench/serving.py [--part start page status submit tile infer soak] [--rounds 5] [--seconds 5]
+                                  [--minutes 5] [--json out.json]
 
 One process of the API on one core; the load, the database, Redis and the worker on another.
 """
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,21 +30,24 @@ import morecantile
 import numpy as np
 import psutil
 from redis import Redis
-from rounds import Bar, Contender, Times, digits, finish, interleave, machine, ratio, table, tell
+from rounds import Bar, Contender, Times, digits, finish, interleave, machine, ratio, table, table_of_times, tell
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "servers")]  # the package `serving` comes before this file
 
 from deployed import BACKLOG, Client, Deployed, deployed, until  # noqa: E402
 from ground import servers  # noqa: E402
+from landcover import CHROMIUM, DESKTOP, land_cover_ms, launch  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
 from supervised import Program  # noqa: E402
 
-from geocrop import settings  # noqa: E402
+from geocrop import baselines, settings  # noqa: E402
 from serving.jobs import jobs, tables  # noqa: E402
 
 BARE, WRK = ROOT / "bench" / "bare", ROOT / "bench" / "wrk"
-PARTS = ("status", "submit", "tile", "infer", "soak")
+PARTS = ("start", "page", "status", "submit", "tile", "infer", "soak")
 CONNECTIONS = 16  # each asks again as soon as it is answered
+START_S, PAGE_S = 3, 1
 STATUS, SUBMIT, TILE = 0.5, 0.8, 0.8  # of the requests per second of the bare server
 EXECUTION = "/processes/crop-map/execution"
 SMALL = {"inputs": {"aoi": [31.06, -17.84, 100.0], "year": 2022}}
@@ -152,6 +156,61 @@ def _answers(url: str) -> bool:
     with contextlib.suppress(httpx.HTTPError):
         return httpx.get(f"{url}/openapi.json", trust_env=False).status_code == 200
     return False
+
+
+# --- how soon --------------------------------------------------------------------------------------------------------
+
+
+def start(bench: Bench) -> tuple[Times, list[Bar]]:
+    "A process of the API, from its command to its first answer."
+    print("\n## Start\n")
+    service, place = bench.service, bench.service.place
+
+    def ours() -> float:
+        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+            command = [*PINNED, sys.executable, "-m", "serving.api", "--fd", str(listener.fileno())]
+            return _first_answer(command, place.environment(), listener, "healthz")
+
+    def bare() -> float:
+        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+            command = [*PINNED, sys.executable, str(BARE / "serve.py"), "status", str(listener.fileno())]
+            return _first_answer(command, place.environment(), listener, "openapi.json")
+
+    def _first_answer(command: list[str], env: dict[str, str], listener: socket.socket, path: str) -> float:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/{path}"
+        began = time.perf_counter()
+        with Program(command, env, place.folder / "start.log", fds=[listener.fileno()]):
+            if httpx.get(url, trust_env=False, timeout=60).status_code != 200:  # it waits in the socket's queue
+                raise RuntimeError(f"{url}: no answer\n{service.logs()}")
+            return time.perf_counter() - began
+
+    both = [Contender("start", ours, does="python -m serving.api: /healthz")]
+    both += [Contender("start, bare", bare, does="FastAPI and a constant: /openapi.json")]
+    times = interleave(both, bench.rounds)
+    print(table_of_times(both, times, "start"))
+    return times, [_seconds("start: seconds to the first answer", times["start"], START_S)]
+
+
+def page(bench: Bench) -> tuple[Times, list[Bar]]:
+    "The map opened by somebody who was never there."
+    print("\n## Land cover on the screen\n")
+    baselines.write(Path(bench.service.place.settings["store"]["baselines"]), range(2015, 2026))
+    os.sched_setaffinity(0, {API_CORE, OTHER_CORE})  # a visitor has a machine of their own
+    with sync_playwright() as playwright, contextlib.closing(launch(playwright)) as browser:
+
+        def run() -> float:
+            with browser.new_context(viewport=DESKTOP, base_url=bench.service.url) as context:
+                return land_cover_ms(context.new_page()) / 1000
+
+        ours = [Contender("page", run, does="from the navigation to pixels of land cover, empty cache")]
+        times = interleave(ours, bench.rounds)
+    os.sched_setaffinity(0, {OTHER_CORE})
+    print(table_of_times(ours, times, "page"))
+    return times, [_seconds("page: seconds until land cover is seen", times["page"], PAGE_S)]
+
+
+def _seconds(claim: str, taken: list[float], limit: float) -> Bar:
+    return Bar(claim, statistics.median(taken), limit, low=min(taken), high=max(taken), unit=" s")
 
 
 # --- beside bare servers ---------------------------------------------------------------------------------------------
@@ -336,7 +395,7 @@ def running(given: argparse.Namespace) -> Iterator[Bench]:
     "A service on servers of its own, with the project's model and season."
     catalogue, bundle = ROOT / "data/season/catalog.json", ROOT / "results/model"
     missing = [str(path) for path in (catalogue, bundle) if not path.exists()]
-    missing += [name for name in ("wrk", "taskset", "redis-server") if shutil.which(name) is None]
+    missing += [name for name in ("wrk", "taskset", "redis-server", CHROMIUM) if shutil.which(name) is None]
     if missing:
         sys.exit(f"bench/serving.py: found no {', '.join(missing)}. Run: make repro; bench/setup.sh")
     with (
@@ -356,9 +415,9 @@ def main() -> None:
     told: dict[str, Any] = {"machine": about, "seconds": given.seconds, "connections": CONNECTIONS}
     bars: list[Bar] = []
     with running(given) as bench:
-        for name, run in (("status", status), ("submit", submit), ("tile", tile), ("infer", infer)):
-            if name in given.part:
-                tell(name)
+        for run in (start, page, status, submit, tile, infer):
+            if run.__name__ in given.part:
+                tell(run.__name__)
                 _, more = run(bench)
                 bars += more
         if "soak" in given.part:

@@ -33,26 +33,23 @@ def database_url(sqlite_url: str) -> str:
     return sqlite_url
 
 
-def test_it_starts_quickly_and_loads_no_science(project: Project):
+def test_it_starts_small_and_loads_no_science(project: Project):
     code = f"""if True:
-        import json, sys, time
-        began = time.process_time()
+        import json, sys
         from serving.api.app import create_app
         app = create_app()
         app.openapi()
         from pathlib import Path
         status = Path("/proc/self/status").read_text()
         print(json.dumps([
-            time.process_time() - began,
             int(status.split("VmHWM:")[1].split()[0]) / 1024,
             sorted({{name.split(".")[0] for name in sys.modules}} & set({FORBIDDEN!r})),
             sorted(n for n in sys.modules if n.startswith("geocrop.")),
         ]))
     """
     ran = subprocess.run([sys.executable, "-c", code], cwd=service.ROOT, capture_output=True, text=True, check=True)
-    seconds, megabytes, brought, ours = json.loads(ran.stdout)
-    assert seconds < 3  # of processor time: what others do at the same moment does not count
-    assert megabytes < 250  # of the 512 that it may have
+    megabytes, brought, ours = json.loads(ran.stdout)
+    assert megabytes < 250  # of the 512 that it may have; how soon it starts: bench/serving.py --part start
     assert brought == []
     assert ours == ["geocrop.schema", "geocrop.settings", "geocrop.store"]
 

@@ -1,0 +1,35 @@
+"A browser, and when the first land cover is on its screen."
+
+from playwright.sync_api import Browser, Page, Playwright, ViewportSize
+
+CHROMIUM = "/usr/bin/chromium"
+DESKTOP: ViewportSize = {"width": 1360, "height": 860}
+
+# Milliseconds since the navigation began.
+_WATCH = """
+(() => {
+  const look = () => {
+    const canvas = document.querySelector('.layer-baseline canvas')
+    if (canvas?.width) {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+      let seen = 0
+      for (let n = 3; n < data.length; n += 400) seen += data[n] > 0
+      if (seen > 20) return (window.landCoverMs = performance.now())
+    }
+    requestAnimationFrame(look)
+  }
+  requestAnimationFrame(look)
+})()
+"""
+
+
+def launch(playwright: Playwright) -> Browser:
+    "A browser without a screen."
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+def land_cover_ms(page: Page) -> float:
+    "Open the map in a page that is new, and wait for land cover: the milliseconds from the navigation to its pixels."
+    page.add_init_script(_WATCH)
+    page.goto("/")
+    return float(page.wait_for_function("window.landCoverMs").json_value())
