@@ -1,8 +1,11 @@
 "A browser, and when the first land cover is on its screen."
 
+import time
+
 from playwright.sync_api import Browser, Page, Playwright, ViewportSize
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE_S = 60
 DESKTOP: ViewportSize = {"width": 1360, "height": 860}
 
 # Milliseconds since the navigation began.
@@ -32,4 +35,9 @@ def land_cover_ms(page: Page) -> float:
     "Open the map in a page that is new, and wait for land cover: the milliseconds from the navigation to its pixels."
     page.add_init_script(_WATCH)
     page.goto("/")
-    return float(page.wait_for_function("window.landCoverMs").json_value())
+    end = time.monotonic() + PATIENCE_S
+    while (found := page.evaluate("window.landCoverMs")) is None:  # wait_for_function is refused by the page's policy
+        if time.monotonic() > end:
+            raise TimeoutError(f"{page.url}: no land cover within {PATIENCE_S} s")
+        page.wait_for_timeout(20)
+    return float(found)
