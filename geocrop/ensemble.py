@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import io
 import tempfile
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -219,9 +218,6 @@ def _fit_lightgbm(table: _Table, classes: int, hyper: Mapping[str, Any], feature
     return lightgbm.train(settings, learnt, rounds)
 
 
-_LOG_OF_CATBOOST = threading.Lock()  # one thread of a process may have it
-
-
 def _fit_catboost(table: _Table, classes: int, hyper: Mapping[str, Any], features: Sequence[str], rounds: int) -> Any:
     import catboost
 
@@ -242,8 +238,7 @@ def _fit_catboost(table: _Table, classes: int, hyper: Mapping[str, Any], feature
         }
     )
     learnt = catboost.Pool(table.X, table.place, weight=table.weight, feature_names=list(features))
-    with _LOG_OF_CATBOOST:
-        model.fit(learnt, log_cout=io.StringIO(), log_cerr=io.StringIO())  # says so if a part lacks a class
+    model.fit(learnt, log_cout=io.StringIO(), log_cerr=io.StringIO())  # says so if a part lacks a class
     metadata = model.get_metadata()
     metadata["model_guid"], metadata["train_finish_time"] = "0-0-0-0", "1970-01-01T00:00:00Z"
     return model

@@ -247,7 +247,6 @@ def earliness(
     *,
     draws: int = 500,  # Bootstrap draws of the interval
     seed: int = 0,
-    threads: int = 1,  # Folds at a time
 ) -> tuple[EarlyScore, ...]:
     "Cross-validated accuracy for seasons that stop on each of the days."
     y, folds, groups = np.asarray(y), np.asarray(folds), np.asarray(groups)
@@ -260,9 +259,7 @@ def earliness(
             found.append(EarlyScore(int(day), unknown, unknown, unknown, unknown, answered=0.0))
             continue
         mapped = np.full(len(y), CLASS_NODATA, dtype="uint8")
-        mapped[seen] = cross_validate(
-            X[seen], y[seen], folds[seen], make_model, groups[seen], threads=threads
-        ).classes
+        mapped[seen] = cross_validate(X[seen], y[seen], folds[seen], make_model, groups[seen]).classes
         asked = mapped != CLASS_NODATA
         score = scores(confusion(y[asked], mapped[asked], legend.ids), legend)
         low, high = interval(y[asked], mapped[asked], groups[asked], legend.ids, draws=draws, seed=seed)
