@@ -166,24 +166,25 @@ def start(bench: Bench) -> tuple[Times, list[Bar]]:
     print("\n## Start\n")
     service, place = bench.service, bench.service.place
 
-    def ours() -> float:
-        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
-            command = [*PINNED, sys.executable, "-m", "serving.api", "--fd", str(listener.fileno())]
-            return _first_answer(command, place.environment(), listener, "healthz")
+    def starting(program: Sequence[str], path: str) -> Callable[[], float]:
+        "Starts a program on a socket whose number is its last word; seconds until it has answered."
 
-    def bare() -> float:
-        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
-            command = [*PINNED, sys.executable, str(BARE / "serve.py"), "status", str(listener.fileno())]
-            return _first_answer(command, place.environment(), listener, "openapi.json")
+        def run() -> float:
+            with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+                url, fd = f"http://127.0.0.1:{listener.getsockname()[1]}/{path}", listener.fileno()
+                command = [*PINNED, sys.executable, *program, str(fd)]
+                began = time.perf_counter()
+                with Program(command, place.environment(), place.folder / "start.log", fds=[fd]):
+                    if httpx.get(url, trust_env=False, timeout=60).status_code != 200:  # it waits in the socket's queue
+                        raise RuntimeError(f"{url}: no answer\n{service.logs()}")
+                    return time.perf_counter() - began
 
-    def _first_answer(command: list[str], env: dict[str, str], listener: socket.socket, path: str) -> float:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/{path}"
-        began = time.perf_counter()
-        with Program(command, env, place.folder / "start.log", fds=[listener.fileno()]):
-            if httpx.get(url, trust_env=False, timeout=60).status_code != 200:  # it waits in the socket's queue
-                raise RuntimeError(f"{url}: no answer\n{service.logs()}")
-            return time.perf_counter() - began
+        return run
 
+    ours, bare = (
+        starting(["-m", "serving.api", "--fd"], "healthz"),
+        starting([str(BARE / "serve.py"), "status"], "openapi.json"),
+    )
     both = [Contender("start", ours, does="python -m serving.api: /healthz")]
     both += [Contender("start, bare", bare, does="FastAPI and a constant: /openapi.json")]
     times = interleave(both, bench.rounds)
