@@ -81,20 +81,15 @@ def _checked(trees: Trees) -> Trees:
     return trees
 
 # %% ../nbs/29_boosters.ipynb #2714b288
-_NUMBERS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}  # in arrays
-_ONE = {kind: struct.Struct(">" + code) for kind, code in zip(b"iUIlLdD", "bBhiqfd", strict=True)}  # alone
+_ONE = {ord(kind): struct.Struct(">" + code) for kind, code in zip("iUIlLdD", "bBhiqfd", strict=True)}  # numbers
+_OBJECT, _END, _ARRAY, _END_OF_ARRAY, _TYPE, _COUNT, _STRING, _TRUE, _FALSE = b"{}[]$#STF"
 
 
 def _ubjson(
     blob: bytes,  # One value of Universal Binary JSON, as XGBoost writes it
 ) -> Any:  # dict, list, str, int, float, bool; typed arrays as NumPy arrays
-    "Read UBJSON (draft 12, ubjson.org)."
+    "Read UBJSON (draft 12, ubjson.org). A model has a hundred thousand values: calls and copies are what it costs."
     at = 0
-
-    def take(size: int) -> bytes:
-        nonlocal at
-        at += size
-        return blob[at - size : at]
 
     def number(kind: int) -> Any:
         nonlocal at
@@ -104,37 +99,42 @@ def _ubjson(
 
     def text() -> str:
         nonlocal at
-        at += 1
-        size = number(blob[at - 1])
-        at += size
-        return blob[at - size : at].decode()
+        one = _ONE[blob[at]]
+        start = at + 1 + one.size
+        at = start + one.unpack_from(blob, at + 1)[0]
+        return blob[start:at].decode()
 
-    def value(kind: bytes) -> Any:
+    def value() -> Any:
         nonlocal at
-        if kind == b"{":
+        kind = blob[at]
+        at += 1
+        if kind == _OBJECT:
             page = {}
-            while blob[at : at + 1] != b"}":
+            while blob[at] != _END:
                 key = text()
-                page[key] = value(take(1))
+                page[key] = value()
             at += 1
             return page
-        if kind == b"[" and blob[at : at + 1] == b"$":  # one type for all
-            dtype = np.dtype(_NUMBERS[take(2)[1:]])
-            count = number(take(2)[1])  # after "#"
-            return np.frombuffer(take(count * dtype.itemsize), dtype)
-        if kind == b"[" and blob[at : at + 1] == b"#":
-            return [value(take(1)) for _ in range(number(take(2)[1]))]
-        if kind == b"[":
+        if kind == _ARRAY and blob[at] == _TYPE:  # one type for all
+            dtype = np.dtype(_ONE[blob[at + 1]].format)
+            at += 4  # "$", the type, "#", and the kind of the count
+            count = number(blob[at - 1])
+            at += count * dtype.itemsize
+            return np.frombuffer(blob, dtype, count, at - count * dtype.itemsize)
+        if kind == _ARRAY and blob[at] == _COUNT:
+            at += 2
+            return [value() for _ in range(number(blob[at - 1]))]
+        if kind == _ARRAY:
             items = []
-            while blob[at : at + 1] != b"]":
-                items.append(value(take(1)))
+            while blob[at] != _END_OF_ARRAY:
+                items.append(value())
             at += 1
             return items
-        if kind == b"S":
+        if kind == _STRING:
             return text()
-        return kind == b"T" if kind in (b"T", b"F") else number(kind[0])
+        return kind == _TRUE if kind in (_TRUE, _FALSE) else number(kind)
 
-    return value(take(1))
+    return value()
 
 
 def read_xgboost(

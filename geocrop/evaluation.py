@@ -92,7 +92,7 @@ def _controls(
     columns = tuple(f"feature_{number}" for number in range(X.shape[1]))
 
     def forest(features: tuple[str, ...]) -> Callable[[], Any]:
-        return lambda: RandomForest(legend, features=features, trees=trees, seed=seed)
+        return lambda: RandomForest(legend, features=features, trees=trees, seed=seed, threads=1)
 
     shuffled = _Entrant(forest(columns), X, shuffled_field_labels(table, seed=seed), False)
     if not placed:
@@ -117,6 +117,7 @@ def evaluate(
     origins: int = 4,  # Origins of blocks from which the baseline is asked
     trees: int = 100,  # Of the two controls
     seed: int = 0,
+    threads: int = 1,  # Folds at a time; models of one thread each make the best use of a core
 ) -> Evaluation:
     "Cross-validate models and controls under all KINDS of folds."
     y, field, placed = table.class_id.to_numpy(), table.field_id.to_numpy(), {"x", "y"} <= set(table.columns)
@@ -133,8 +134,9 @@ def evaluate(
 
     def ask(entrant: _Entrant, fold: NDArray[np.integer], *, leaks: bool = False) -> OutOfFold:
         return cross_validate(
-            entrant.X, entrant.y, fold, entrant.make, None if leaks else field, told if entrant.about else None
-        )
+            entrant.X, entrant.y, fold, entrant.make, None if leaks else field, told if entrant.about else None,
+            threads=threads,
+        )  # fmt: skip
 
     splits, headline = [], None
     for kind in [kind for kind in KINDS if kind in fold_of]:

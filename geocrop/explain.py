@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accuracy import confusion, cross_validate, interval, scores
-from .ensemble import Ensemble
+from .ensemble import Ensemble, catboost_turn
 from .schema import CLASS_NODATA, THIRDS, Legend, ModelError, Season
 
 # %% ../nbs/38_explain.ipynb #e4f31fb5
@@ -52,7 +52,8 @@ def _lightgbm(booster: Any, X: NDArray, threads: int) -> NDArray:
 def _catboost(booster: Any, X: NDArray, threads: int) -> NDArray:
     import catboost
 
-    return booster.get_feature_importance(catboost.Pool(X), type="ShapValues", thread_count=threads)
+    with catboost_turn:
+        return booster.get_feature_importance(catboost.Pool(X), type="ShapValues", thread_count=threads)
 
 
 _NATIVE: dict[str, Callable[[Any, NDArray, int], NDArray]] = {
@@ -247,6 +248,7 @@ def earliness(
     *,
     draws: int = 500,  # Bootstrap draws of the interval
     seed: int = 0,
+    threads: int = 1,  # Folds at a time
 ) -> tuple[EarlyScore, ...]:
     "Cross-validated accuracy for seasons that stop on each of the days."
     y, folds, groups = np.asarray(y), np.asarray(folds), np.asarray(groups)
@@ -259,7 +261,9 @@ def earliness(
             found.append(EarlyScore(int(day), unknown, unknown, unknown, unknown, answered=0.0))
             continue
         mapped = np.full(len(y), CLASS_NODATA, dtype="uint8")
-        mapped[seen] = cross_validate(X[seen], y[seen], folds[seen], make_model, groups[seen]).classes
+        mapped[seen] = cross_validate(
+            X[seen], y[seen], folds[seen], make_model, groups[seen], threads=threads
+        ).classes
         asked = mapped != CLASS_NODATA
         score = scores(confusion(y[asked], mapped[asked], legend.ids), legend)
         low, high = interval(y[asked], mapped[asked], groups[asked], legend.ids, draws=draws, seed=seed)

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,18 @@ def test_two_fits_are_byte_identical(bundle: Path, model: Ensemble, tmp_path: Pa
     assert loaded.save(tmp_path / "copied") == bundle_sha256(bundle)  # and survives reading and writing
     X, _ = season(seed=5)
     assert (loaded.predict_proba(X) == model.predict_proba(X)).all()
+
+
+def test_models_are_fitted_side_by_side():
+    "CatBoost's log has one owner in a process; each of many threads wants it many times."
+    X, y = season()
+
+    def answers(seed: int) -> bytes:
+        return plain(rounds=1, threads=1, seed=seed).fit(X, y).predict_proba(X).tobytes()
+
+    alone = [answers(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(answers, [*range(4)] * 10)) == alone * 10
 
 
 def test_bundle_says_nothing_of_when_and_where(bundle: Path):
