@@ -557,10 +557,12 @@ def test_a_map_on_a_phone(browser: Browser, running: Stack, pictures: Path):
 
 def test_everything_is_reached_by_keyboard(page: Page, running: Stack, pictures: Path):
     page.goto("/")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()  # a key pressed before is a key for nobody
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Skip to content")).to_be_focused()
     tab_to(page, page.get_by_role("button", name="Sign in", exact=True))
     page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_label("Name")).to_be_focused()
     page.keyboard.type("ada")
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORDS["ada"])
