@@ -5,18 +5,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-from starlette.middleware import Middleware
+from .lean import lean
 
-from serving.observed import Observed
+with lean():
+    from fastapi import FastAPI
+    from starlette.middleware import Middleware
 
-from . import answers, auth, baselines, health, jobs, legends, pages, problems, processes, results, stac, tiles
-from .bounded import Bounded
-from .health import Health
-from .legends import released
-from .pages import Pages
-from .reconciler import Reconciler
-from .service import Service
+    from serving.observed import Observed
+
+    from . import answers, auth, baselines, health, jobs, legends, pages, problems, processes, results, stac, tiles
+    from .bounded import Bounded
+    from .health import Health
+    from .legends import released
+    from .pages import Pages
+    from .reconciler import Reconciler
+    from .service import Service
 
 # Those that are asked for most stand first: routes are tried in order.
 ROUTERS = (

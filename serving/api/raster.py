@@ -4,42 +4,26 @@ Paths are made by this service from ids and years; no address that a user gives 
 """
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import anyio
+import numpy as np
+import rasterio
+from morecantile import Tile
+from rasterio.errors import RasterioError as RasterioError  # for the table of problems
+from rasterio.transform import from_bounds
+from rasterio.vrt import WarpedVRT
+from rio_tiler.colormap import apply_cmap
+from rio_tiler.constants import WEB_MERCATOR_CRS, WEB_MERCATOR_TMS
+from rio_tiler.errors import PointOutsideBounds
+from rio_tiler.io import Reader
+from rio_tiler.utils import render
 
 from geocrop.schema import CLASS_NODATA
 from geocrop.store import gdal_options
-
-
-@contextmanager
-def _absent(*names: str) -> Iterator[None]:
-    "Let imports inside do without what they only try. xarray and pandas alone would be 90 MB of every process."
-    held = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(held))  # type: ignore[arg-type]  # None: the import system finds nothing
-    try:
-        yield
-    finally:
-        for name in held:
-            del sys.modules[name]
-
-
-with _absent("xarray", "rioxarray", "boto3"):
-    import numpy as np
-    import rasterio
-    from morecantile import Tile
-    from rasterio.errors import RasterioError as RasterioError  # for the table of problems
-    from rasterio.transform import from_bounds
-    from rasterio.vrt import WarpedVRT
-    from rio_tiler.colormap import apply_cmap
-    from rio_tiler.constants import WEB_MERCATOR_CRS, WEB_MERCATOR_TMS
-    from rio_tiler.errors import PointOutsideBounds
-    from rio_tiler.io import Reader
-    from rio_tiler.utils import render
 
 Colours = dict[int, tuple[int, int, int, int]]  # value -> red, green, blue, alpha; other values are not shown
 SIZE = 256

@@ -19,6 +19,7 @@ PREFIX = "dw/zim/summer/"
 NAME = re.compile(re.escape(PREFIX) + r"(\d{4})\.tif")
 LISTED_S = 2.0  # how long a list of years is good for: they appear one by one at a first start
 OPENED = 64
+PICTURES_BYTES = 16 * 2**20  # of tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Shelf:
         self._listed: TTLCache[Any, dict[int, tuple[str, str]]] = TTLCache(1, LISTED_S)
         self._opened: LRUCache[Any, Baseline] = LRUCache(OPENED)
         self._lock = threading.Lock()
+        self.pictures: LRUCache[Any, bytes] = LRUCache(PICTURES_BYTES, getsizeof=len)  # what everybody sees first
 
     def years(self) -> list[int]:
         "Years that are there, in order. StoreError."

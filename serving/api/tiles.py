@@ -23,8 +23,9 @@ Zoom = Annotated[int, Path(ge=0, le=MAX_ZOOM)]
 Place = Annotated[int, Path(ge=0, lt=2**MAX_ZOOM)]
 Mode = Annotated[Literal["class", "confidence"], Query(description="What is painted")]
 CONFIDENCE = palette.confidence()
+PNG = "image/png"
 PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+    200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}},
     304: {"description": "Not modified"},
 }
 
@@ -53,7 +54,7 @@ async def of_job(
     if unchanged := not_modified(if_none_match, headers):
         return unchanged
     band, colours = (1, product.colours) if mode == "class" else (2, CONFIDENCE)
-    return await _picture(product, z, x, y, band, colours, headers)
+    return Response(await _picture(product, z, x, y, band, colours), media_type=PNG, headers=headers)
 
 
 @router.get(
@@ -70,12 +71,12 @@ async def of_baseline(
     headers = {"ETag": f'"{found.etag}"', "Cache-Control": "public, max-age=3600"}
     if unchanged := not_modified(if_none_match, headers):
         return unchanged
-    return await _picture(found, z, x, y, 1, palette.colours(found.legend), headers)
+    at = (found.path, found.etag, z, x, y)
+    if (png := here.shelf.pictures.get(at)) is None:
+        png = here.shelf.pictures[at] = await _picture(found, z, x, y, 1, palette.colours(found.legend))
+    return Response(png, media_type=PNG, headers=headers)
 
 
-async def _picture(
-    map: Product | Baseline, z: int, x: int, y: int, band: int, colours: Colours, headers: dict[str, str]
-) -> Response:
+async def _picture(map: Product | Baseline, z: int, x: int, y: int, band: int, colours: Colours) -> bytes:
     picture = (map.path, x, y, z, band, colours, map.bbox)
-    png = await anyio.to_thread.run_sync(raster.tile, *picture, limiter=raster.readers)
-    return Response(png, media_type="image/png", headers=headers)
+    return await anyio.to_thread.run_sync(raster.tile, *picture, limiter=raster.readers)

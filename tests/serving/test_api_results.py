@@ -1,10 +1,14 @@
 "Results: files as GDAL reads them, tiles, pixels, baselines; from a folder and from S3."
 
 import hashlib
+import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import asked
@@ -19,6 +23,7 @@ from sqlalchemy import Engine
 
 from geocrop.schema import Legend
 from serving.api import palette, raster, shapes
+from serving.api import shelf as shelves
 from serving.api.app import create_app
 from serving.jobs import database, users
 from serving.jobs.jobs import Job
@@ -243,6 +248,29 @@ def test_baselines_are_shown_to_everybody(site: Any):
             missing = web.get(path)
             assert missing.status_code == 404 and missing.json()["expected"] == "2022"
         assert web.get("/baselines/22").status_code == 422
+
+
+def test_a_tile_of_a_baseline_is_painted_once_until_its_file_changes(
+    project: service.Project, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = shutil.copytree(shelf / "baselines", tmp_path / "baselines")
+    monkeypatch.setenv("GEOCROP_STORE_BASELINES", str(own))
+    painted = Mock(wraps=raster.tile)
+    monkeypatch.setattr(raster, "tile", painted)
+    tile = TMS.tile(LON, LAT, 13)
+    href = f"/tiles/baselines/2022/13/{tile.x}/{tile.y}.png"
+    with TestClient(create_app()) as client:
+        first = client.get(href)
+        again = client.get(href)
+        assert pixels(first.content)[3].any() and painted.call_count == 1
+        assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
+        client.get(f"/tiles/baselines/2022/13/{tile.x + 1}/{tile.y}.png")
+        assert painted.call_count == 2
+        with rasterio.open(next(own.rglob("2022.tif")), "r+", IGNORE_COG_LAYOUT_BREAK=True) as tif:
+            tif.write(np.full(tif.shape, 255, "uint8"), 1)
+        time.sleep(shelves.LISTED_S + 0.1)
+        other = client.get(href)
+        assert not pixels(other.content)[3].any() and other.headers["etag"] != first.headers["etag"]
 
 
 @pytest.mark.parametrize("bucket", ["folder", "s3"])
