@@ -1,5 +1,6 @@
 "The application: routes and what stands around them, put together and nothing else."
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -63,6 +64,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     reconciler = Reconciler(here)
     reconciler.start()
     here.caller.start()
+    threading.Thread(target=tiles.warm, args=(here,), name="warm", daemon=True).start()
     try:
         yield
     finally:

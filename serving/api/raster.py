@@ -66,6 +66,12 @@ def tile(
     return render(data, mask, img_format="PNG")
 
 
+def place(lon: float, lat: float, z: int) -> tuple[int, int]:
+    "The tile on which a place is."
+    found = WEB_MERCATOR_TMS.tile(lon, lat, z)
+    return found.x, found.y
+
+
 def _apart(one: Sequence[float], other: Sequence[float]) -> bool:
     return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 

@@ -1,10 +1,13 @@
 "Tiles of results and baselines, WebMercatorQuad (XYZ), 256 x 256 PNG."
 
+import logging
 from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
+
+from geocrop.schema import GeocropError
 
 from . import palette, raster
 from .auth import SignedIn
@@ -12,12 +15,13 @@ from .baselines import BaselineYear, IfNoneMatch
 from .jobs import JobId
 from .problems import documented
 from .products import Product
-from .raster import MAX_ZOOM, Colours
+from .raster import MAX_ZOOM, Colours, RasterioError
 from .replies import not_modified
 from .results import OURS
-from .service import Here
+from .service import Here, Service
 from .shelf import Baseline
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["tiles"])
 Zoom = Annotated[int, Path(ge=0, le=MAX_ZOOM)]
 Place = Annotated[int, Path(ge=0, lt=2**MAX_ZOOM)]
@@ -80,3 +84,16 @@ async def of_baseline(
 async def _picture(map: Product | Baseline, z: int, x: int, y: int, band: int, colours: Colours) -> bytes:
     picture = (map.path, x, y, z, band, colours, map.bbox)
     return await anyio.to_thread.run_sync(raster.tile, *picture, limiter=raster.readers)
+
+
+def warm(here: Service) -> None:
+    "What the first visitor would wait for: baselines are opened, and a picture of the latest is painted for nobody."
+    try:
+        opened = [here.shelf.baseline(year) for year in here.shelf.years()]
+        for found in opened[-1:]:
+            west, south, east, north = found.bbox
+            # The middle, which something is on: an empty picture would load neither projections nor colours.
+            x, y = raster.place((west + east) / 2, (south + north) / 2, found.maxzoom)
+            raster.tile(found.path, x, y, found.maxzoom, 1, palette.colours(found.legend), found.bbox)
+    except (GeocropError, RasterioError) as error:
+        log.warning("baselines: %s", error)

@@ -32,10 +32,7 @@ from serving.jobs.users import User
 MAP = service.ROOT / "results/map.tif"
 TMS = morecantile.tms.get("WebMercatorQuad")
 LON, LAT = 31.05, -17.83
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),  # a picture has no place
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning:rasterio"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # a picture has no place
 
 
 @pytest.fixture
@@ -258,19 +255,34 @@ def test_a_tile_of_a_baseline_is_painted_once_until_its_file_changes(
     painted = Mock(wraps=raster.tile)
     monkeypatch.setattr(raster, "tile", painted)
     tile = TMS.tile(LON, LAT, 13)
-    href = f"/tiles/baselines/2022/13/{tile.x}/{tile.y}.png"
+    href, beside = (f"/tiles/baselines/2022/13/{x}/{tile.y}.png" for x in (tile.x, tile.x + 1))
+
+    def paintings() -> int:
+        return sum(call.args[1] in (tile.x, tile.x + 1) and call.args[3] == 13 for call in painted.call_args_list)
+
     with TestClient(create_app()) as client:
         first = client.get(href)
         again = client.get(href)
-        assert pixels(first.content)[3].any() and painted.call_count == 1
+        assert pixels(first.content)[3].any() and paintings() == 1
         assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
-        client.get(f"/tiles/baselines/2022/13/{tile.x + 1}/{tile.y}.png")
-        assert painted.call_count == 2
+        client.get(beside)
+        assert paintings() == 2
         with rasterio.open(next(own.rglob("2022.tif")), "r+", IGNORE_COG_LAYOUT_BREAK=True) as tif:
             tif.write(np.full(tif.shape, 255, "uint8"), 1)
         time.sleep(shelves.LISTED_S + 0.1)
         other = client.get(href)
+        assert paintings() == 3
         assert not pixels(other.content)[3].any() and other.headers["etag"] != first.headers["etag"]
+
+
+def test_the_first_visitor_does_not_wait_for_projections(project: service.Project, monkeypatch: pytest.MonkeyPatch):
+    painted, done = Mock(wraps=raster.tile), threading.Event()
+    monkeypatch.setattr(raster, "tile", lambda *picture: (painted(*picture), done.set()))
+    with TestClient(create_app()):
+        assert done.wait(60)  # nobody asked
+    [call] = painted.call_args_list
+    path, x, y, z, *_ = call.args
+    assert path.endswith("2022.tif") and TMS.bounds(x, y, z).left < LON < TMS.bounds(x, y, z).right
 
 
 @pytest.mark.parametrize("bucket", ["folder", "s3"])
