@@ -4,6 +4,8 @@ The forge is a bare repository and a server that answers like Gitea's API; build
 write down how they were called. What cannot be run without a network stands in docs/ci.md.
 """
 
+import base64
+import hashlib
 import importlib.util
 import json
 import os
@@ -289,6 +291,85 @@ def test_a_failed_job_is_given_to_triage(gitea: Any, tmp_path: Path):
     assert log.stat().st_size <= script("failed").MOST_BYTES
     log.unlink()
     assert subprocess.run([sys.executable, ROOT / ".ci/failed.py"], env=env | {"TOKEN": "no"}).returncode == 1
+
+
+class Shelf(BaseHTTPRequestHandler):
+    "Artifacts of run 12 as Gitea keeps them: routers/api/actions/artifacts.go and artifacts_utils.go."
+
+    chunks: dict[str, bytes]
+    kept: dict[str, bytes]
+    PATH = "/api/actions_pipeline/_apis/pipelines/workflows/12/artifacts"
+
+    def _asked(self) -> tuple[str, httpx.QueryParams, bytes]:
+        url = httpx.URL(self.path)
+        return url.path, url.params, self.rfile.read(int(self.headers["Content-Length"]))
+
+    def _answer(self, page: dict[str, str], status: int = 200) -> None:
+        if self.headers["Authorization"] != f"Bearer {TOKEN}":
+            status = 401
+        text = json.dumps(page).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_POST(self) -> None:
+        path, _, body = self._asked()
+        wish = json.loads(body)
+        assert path == self.PATH and wish["Type"] == "actions_storage" and wish["RetentionDays"] > 0
+        place = hashlib.md5(wish["Name"].encode(), usedforsecurity=False).hexdigest()
+        url = f"https://forge.example.org{self.PATH}/{place}/upload?retentionDays={wish['RetentionDays']}"
+        self._answer({"fileContainerResourceUrl": url})
+
+    def do_PUT(self) -> None:
+        path, params, body = self._asked()
+        name = params["itemPath"].split("/")[0]
+        assert path == f"{self.PATH}/{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}/upload"
+        assert params["retentionDays"] == "30"
+        whole = f"bytes 0-{len(body) - 1}/{len(body)}"
+        summed = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        fits = (self.headers["Content-Range"], self.headers["x-actions-results-md5"]) == (whole, summed)
+        self.chunks[params["itemPath"]] = body
+        self._answer({"message": "success"}, 200 if fits else 500)
+
+    def do_PATCH(self) -> None:
+        path, params, _ = self._asked()
+        assert path == self.PATH
+        self.kept.update({k: v for k, v in self.chunks.items() if k.startswith(params["artifactName"] + "/")})
+        self._answer({"message": "success"})
+
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+def test_pictures_are_kept_with_the_run(tmp_path: Path):
+    handler = type("Handler", (Shelf,), {"chunks": {}, "kept": {}})
+    folder = tmp_path / "screenshots"
+    (folder / "phone").mkdir(parents=True)
+    pictures = {"01_land cover.png": os.urandom(70_000), "phone/20.png": b"small"}
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
+        env = {
+            **os.environ, "ACTIONS_RUNTIME_URL": f"{url}/api/actions_pipeline/", "ACTIONS_RUNTIME_TOKEN": TOKEN,
+            "GITHUB_RUN_ID": "12",
+        }  # fmt: skip
+
+        def keep(**more: str) -> subprocess.CompletedProcess[str]:
+            words = [sys.executable, ROOT / ".ci/keep.py", "screenshots", folder]
+            return subprocess.run(words, env=env | more, capture_output=True, text=True)
+
+        ran = keep()
+        assert ran.returncode == 1 and "found 0 files" in ran.stderr  # a run without pictures has skipped something
+        for name, content in pictures.items():
+            (folder / name).write_bytes(content)
+        (folder / "empty.png").touch()
+        ran = keep(ACTIONS_RUNTIME_TOKEN="another")
+        assert ran.returncode == 1 and "did not take" in ran.stderr and "another" not in ran.stderr
+        assert not handler.kept
+        ran = keep()
+        assert ran.returncode == 0 and "screenshots: 2 files" in ran.stdout, ran.stderr
+    assert handler.kept == {f"screenshots/{name}": content for name, content in pictures.items()}
+    del env["ACTIONS_RUNTIME_URL"]
+    assert keep().returncode == 2
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from serving.jobs.users import User
 
 FORBIDDEN = (
     "numba", "xgboost", "lightgbm", "catboost", "sklearn", "mlflow", "pandas", "xarray", "dask", "scipy", "matplotlib",
-    "boto3", "geopandas", "torch", "IPython",
+    "boto3", "geopandas", "torch", "IPython", "rich",
 )  # fmt: skip
 
 
