@@ -192,11 +192,8 @@ def test_scores_are_those_that_dvc_tells(tmp_path: Path):
     assert "| m.json: a.f1 | 0.5 | 0.75 | +0.25 better |" in script("metrics").markdown(json.loads(said.stdout))
 
 
-class Gitea(BaseHTTPRequestHandler):
-    "Comments of one pull request, by Gitea's published API, in pages of two."
-
-    comments: list[dict[str, Any]]
-    asked: list[str]
+class Answering(BaseHTTPRequestHandler):
+    "A server that answers in JSON, and says nothing else."
 
     def _answer(self, page: Any, status: int = 200) -> None:
         content = json.dumps(page).encode()
@@ -204,6 +201,16 @@ class Gitea(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+class Gitea(Answering):
+    "Comments of one pull request, by Gitea's published API, in pages of two."
+
+    comments: list[dict[str, Any]]
+    asked: list[str]
 
     def _body(self) -> dict[str, Any]:
         return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -240,9 +247,6 @@ class Gitea(BaseHTTPRequestHandler):
             one = self.comments[int(self.path.rsplit("/", 1)[1]) - 1]
             one["body"] = self._body()["body"]
             self._answer(one)
-
-    def log_message(self, *words: Any) -> None:
-        pass
 
 
 @pytest.fixture
@@ -293,7 +297,7 @@ def test_a_failed_job_is_given_to_triage(gitea: Any, tmp_path: Path):
     assert subprocess.run([sys.executable, ROOT / ".ci/failed.py"], env=env | {"TOKEN": "no"}).returncode == 1
 
 
-class Shelf(BaseHTTPRequestHandler):
+class Shelf(Answering):
     "Artifacts of run 12 as Gitea keeps them: routers/api/actions/artifacts.go and artifacts_utils.go."
 
     chunks: dict[str, bytes]
@@ -304,14 +308,8 @@ class Shelf(BaseHTTPRequestHandler):
         url = httpx.URL(self.path)
         return url.path, url.params, self.rfile.read(int(self.headers["Content-Length"]))
 
-    def _answer(self, page: dict[str, str], status: int = 200) -> None:
-        if self.headers["Authorization"] != f"Bearer {TOKEN}":
-            status = 401
-        text = json.dumps(page).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
+    def _answer(self, page: Any, status: int = 200) -> None:
+        super()._answer(page, status if self.headers["Authorization"] == f"Bearer {TOKEN}" else 401)
 
     def do_POST(self) -> None:
         path, _, body = self._asked()
@@ -337,9 +335,6 @@ class Shelf(BaseHTTPRequestHandler):
         assert path == self.PATH
         self.kept.update({k: v for k, v in self.chunks.items() if k.startswith(params["artifactName"] + "/")})
         self._answer({"message": "success"})
-
-    def log_message(self, *words: Any) -> None:
-        pass
 
 
 def test_pictures_are_kept_with_the_run(tmp_path: Path):

@@ -82,18 +82,22 @@ async def of_baseline(
 
 
 async def _picture(map: Product | Baseline, z: int, x: int, y: int, band: int, colours: Colours) -> bytes:
-    picture = (map.path, x, y, z, band, colours, map.bbox)
-    return await anyio.to_thread.run_sync(raster.tile, *picture, limiter=raster.readers)
+    return await anyio.to_thread.run_sync(_painted, map, z, x, y, band, colours, limiter=raster.readers)
+
+
+def _painted(map: Product | Baseline, z: int, x: int, y: int, band: int, colours: Colours) -> bytes:
+    return raster.tile(map.path, x, y, z, band, colours, map.bbox)
 
 
 def warm(here: Service) -> None:
     "What the first visitor would wait for: baselines are opened, and a picture of the latest is painted for nobody."
     try:
         opened = [here.shelf.baseline(year) for year in here.shelf.years()]
-        for found in opened[-1:]:
-            west, south, east, north = found.bbox
+        if opened:
+            latest = opened[-1]
+            west, south, east, north = latest.bbox
             # The middle, which something is on: an empty picture would load neither projections nor colours.
-            x, y = raster.place((west + east) / 2, (south + north) / 2, found.maxzoom)
-            raster.tile(found.path, x, y, found.maxzoom, 1, palette.colours(found.legend), found.bbox)
+            x, y = raster.place((west + east) / 2, (south + north) / 2, latest.maxzoom)
+            _painted(latest, latest.maxzoom, x, y, 1, palette.colours(latest.legend))
     except (GeocropError, RasterioError) as error:
         log.warning("baselines: %s", error)
