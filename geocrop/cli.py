@@ -617,7 +617,15 @@ def triage(args: argparse.Namespace) -> dict[str, Any] | None:
     from geocrop.triage import Spool, deliver, reported
 
     gitea, found = settings("gitea"), []
-    if args.what != "send":
+    facts = [(key, value) for key, _, value in (fact.partition("=") for fact in args.fact)]
+    if args.passed:
+        if args.what != "ci" or not args.name:
+            raise read.IncidentError(
+                "triage --passed", found=f"{args.what}, name {args.name}", expected="ci --name JOB --passed",
+                remedy="Say which job passed; alerts and drifts end by their own messages.",
+            )  # fmt: skip
+        found = [read.read_passed(args.name, facts=facts)]
+    elif args.what != "send":
         name, text = _given(args.file)
         logs = [read.log(*_given(path)) for path in args.log]
         parts = ((args.events, read.events_log), (args.metrics, read.metrics_log))
@@ -628,7 +636,6 @@ def triage(args: argparse.Namespace) -> dict[str, Any] | None:
         elif args.what == "drift":
             found = [read.read_drift(read.parsed(text, name), _versions(), files)]
         else:
-            facts = [(key, value) for key, _, value in (fact.partition("=") for fact in args.fact)]
             found = [read.read_job(args.name or Path(name).stem, text, facts=facts, logs=logs, files=files)]
     reports = [reported(incident, settings("llm"), gitea) for incident in found]
     if args.dry_run:
@@ -772,7 +779,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command("triage", triage, text)
     sub.add_argument("what", choices=("alert", "drift", "ci", "send"), help="send: only what waits in the spool")
     sub.add_argument("file", nargs="?", default="-", help="Alertmanager's JSON, a drift report, a log (default: -)")
-    sub.add_argument("--name", help="of the failed job (default: the log's)")
+    sub.add_argument("--name", help="of the job (default: the log's)")
+    sub.add_argument("--passed", action="store_true", help="the job of that name passed: its issues are closed")
     sub.add_argument("--fact", action="append", default=[], metavar="KEY=VALUE", help="branch, commit, run of the job")
     sub.add_argument("--log", action="append", default=[], metavar="FILE", help="one more log, of a pod for example")
     sub.add_argument("--events", metavar="FILE", help="what kubectl get events -o json prints")

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['KINDS', 'CLASSES', 'SEVERITIES', 'MOST_ALERTS', 'MOST_BYTES', 'SIGNATURES', 'BY_LABEL', 'BY_CLASS', 'IncidentError',
            'Log', 'log', 'parsed', 'Incident', 'Signature', 'Evidence', 'Finding', 'findings', 'classify',
-           'without_numbers', 'complaint', 'fingerprint', 'read_alerts', 'events_log', 'metrics_log', 'read_drift',
-           'read_job']
+           'without_numbers', 'complaint', 'about', 'fingerprint', 'read_alerts', 'events_log', 'metrics_log',
+           'read_drift', 'read_job', 'read_passed']
 
 # %% ../nbs/51_incidents.ipynb #1bc3165a
 import hashlib
@@ -329,16 +329,27 @@ def complaint(logs: Iterable[Log]) -> str:
     return next((line for line in reversed(lines) if _COMPLAINS.search(line)), lines[-1] if lines else "")
 
 
+def _hashed(said: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+def about(
+    incident: Incident,
+) -> str:  # 16 hexadecimal digits
+    "What an incident is about, whatever is wrong with it this time."
+    return _hashed([incident.kind, *incident.subject])
+
+
 def fingerprint(
     incident: Incident,
     found: Sequence[Finding] = (),
     label: str = "",  # Class of a failed job
 ) -> str:  # 16 hexadecimal digits
-    "What an incident and its repetitions have in common."
-    said: list[Any] = [incident.kind, *incident.subject]
-    if incident.kind == "ci":
-        said += [label, found[0].signature.name if found else without_numbers(complaint(incident.logs))]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    "What an incident and its repetitions have in common. A job can fail in many ways, and passes in one."
+    if incident.kind != "ci" or incident.resolved:
+        return about(incident)
+    said = found[0].signature.name if found else without_numbers(complaint(incident.logs))
+    return _hashed([incident.kind, *incident.subject, label, said])
 
 # %% ../nbs/51_incidents.ipynb #ec23ad7e
 BY_LABEL = {"critical": "P0", "page": "P0", "error": "P1", "high": "P1", "warning": "P2"}  # others: P3
@@ -554,3 +565,14 @@ def read_job(
         (*logs, printed),
         tuple(files),
     )
+
+
+def read_passed(
+    name: str,  # Of the job, as the workflow names it
+    *,
+    facts: Sequence[tuple[str, str]] = (),  # Branch, commit, run: what the workflow knows
+) -> Incident:
+    "The end of whatever a job of CI failed of before."
+    safe = log(name, "").name
+    told = tuple((redact(k).text[:40], redact(v).text[:200]) for k, v in facts)
+    return Incident("ci", f"{safe} passed", (("job", safe),), "P3", told, resolved=True)

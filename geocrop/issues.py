@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from .advice import Advised, exchange
-from .incidents import Finding, Incident, Log, classify, fingerprint
+from .incidents import Finding, Incident, Log, about, classify, fingerprint
 from .redaction import code, fenced, inert, plain, redact
 from .schema import GeocropError
 from .settings import Gitea
@@ -26,7 +26,7 @@ from .settings import Gitea
 # %% ../nbs/53_issues.ipynb #729fa68e
 SHOWN_LINES, SHOWN_CHARS = 60, 8_000  # of each log in the text, of its end
 MOST_BODY, MOST_LOGS, MOST_FILES = 60_000, 8, 16
-_MARK = re.compile(r"<!-- geocrop incident ([0-9a-f]{16}) told ([0-9a-f]{16}) -->")
+_MARK = re.compile(r"<!-- geocrop incident ([0-9a-f]{16}) about ([0-9a-f]{16}) told ([0-9a-f]{16}) -->")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Report:
     "What is sent; plain JSON when it has to wait."
 
     incident: str  # Fingerprint
+    about: str  # What it is about: where that is over, all its issues are closed
     told: str  # Hash of what it says, a model's words left out
     title: str
     body: str  # Markdown; a comment says the same
@@ -85,7 +86,7 @@ def report(
     runbooks: str = "docs/runbooks.md",  # Path or address
 ) -> Report:
     "An incident for people to read."
-    label = classify(incident.logs, found) if incident.kind == "ci" else ""
+    label = classify(incident.logs, found) if incident.kind == "ci" and not incident.resolved else ""
     mark = fingerprint(incident, found, label)
     known = [
         mark,
@@ -117,9 +118,10 @@ def report(
     labels = ["triage", f"kind/{incident.kind}", f"severity/{incident.severity}"]
     return Report(
         mark,
+        about(incident),
         told,
         f"{incident.severity} {title.removeprefix(incident.severity).strip()}"[:200],
-        f"{body}\n\n<!-- geocrop incident {mark} told {told} -->",
+        f"{body}\n\n<!-- geocrop incident {mark} about {about(incident)} told {told} -->",
         tuple(labels + ([f"class/{label}"] if label else [])),
         tuple(
             (f"{told}-{place}-{re.sub(r'[^A-Za-z0-9.-]+', '-', one.name)[:60]}.txt", one.text)
@@ -131,11 +133,11 @@ def report(
 
 def marked(
     body: object,  # Of an issue or a comment
-) -> tuple[str, str]:  # Fingerprint and hash of what was told; empty where it is none of ours
+) -> tuple[str, str, str]:  # Fingerprint, what it is about, hash of what was told; empty where it is none of ours
     "What the last line of a text says."
     last = body.rstrip().rpartition("\n")[2] if isinstance(body, str) else ""
     found = _MARK.fullmatch(last.strip())
-    return (found[1], found[2]) if found else ("", "")
+    return (found[1], found[2], found[3]) if found else ("", "", "")
 
 # %% ../nbs/53_issues.ipynb #7d2a5d04
 LABELS = {  # colour and description of what is made where it is missing
@@ -209,58 +211,64 @@ class Tracker:
                 known[name] = _row(self._ask("POST", f"{self._where}/labels", json=page_), "id")["id"]
         return [known[name] for name in names]
 
-    def _find(self, incident: str, me: str) -> dict[str, Any] | None:
-        "The newest issue of ours about an incident, open or closed."
-        asked = {"state": "all", "type": "issues", "labels": "triage", "created_by": me, "limit": 50}
+    def _ours(self, state: str, me: str) -> Iterator[dict[str, Any]]:
+        "Issues that this user opened, the newest first."
+        asked = {"state": state, "type": "issues", "labels": "triage", "created_by": me, "limit": 50}
         for page in range(1, MOST_ISSUES // 50 + 1):
             rows = self._ask("GET", f"{self._where}/issues", params=asked | {"page": page})
-            for row in _rows(rows, "number", "state"):
-                if marked(row.get("body"))[0] == incident and (row.get("user") or {}).get("login") == me:
-                    return row
+            yield from (
+                row for row in _rows(rows, "number", "state") if (row.get("user") or {}).get("login") == me
+            )
             if len(rows) < 50:
-                return None
-        return None
+                return
 
     def send(
         self,
         one: Report,
-    ) -> int | None:  # Number of the issue; None where there was none to close
+    ) -> list[int]:  # Numbers of the issues; none where there was none to close
         "Open, comment, close or open again: whatever is left to do. GiteaError where it could not be done."
         me = _row(self._ask("GET", "/user"), "login")["login"]
+        if one.resolved:
+            over = [issue for issue in self._ours("open", me) if marked(issue.get("body"))[1] == one.about]
+            for issue in over:
+                self._comment(issue, one, me)
+                self._ask("PATCH", self._at(issue), json={"state": "closed"})
+                self._attach(issue, one.files)
+            return [int(issue["number"]) for issue in over]
         labels = self._labels(one.labels)
-        issue = self._find(one.incident, me)
-        if issue is None:
-            if one.resolved:
-                return None
+        known = next((issue for issue in self._ours("all", me) if marked(issue.get("body"))[0] == one.incident), None)
+        if known is None:
             page = {"title": one.title, "body": one.body, "labels": labels}
-            number = int(_row(self._ask("POST", f"{self._where}/issues", json=page), "number")["number"])
+            issue = _row(self._ask("POST", f"{self._where}/issues", json=page), "number")
         else:
-            number, closed = int(issue["number"]), issue["state"] == "closed"
-            if one.resolved and closed:
-                return number
-            at = f"{self._where}/issues/{number}"
-            comments = _rows(self._ask("GET", f"{at}/comments"), "body")
-            texts = [issue.get("body"), *(c["body"] for c in comments if (c.get("user") or {}).get("login") == me)]
-            if closed or one.told not in {marked(text)[1] for text in texts}:
-                self._ask("POST", f"{at}/comments", json={"body": one.body})
-            if one.resolved != closed:
-                self._ask("PATCH", at, json={"state": "closed" if one.resolved else "open"})
-            if not one.resolved:
-                self._relabel(
-                    at, _rows(issue.get("labels") or [], "name", "id"), dict(zip(one.labels, labels, strict=True))
-                )
-        self._attach(number, one.files)
-        return number
+            issue = known
+            self._comment(issue, one, me)
+            if issue["state"] == "closed":
+                self._ask("PATCH", self._at(issue), json={"state": "open"})
+            self._relabel(issue, dict(zip(one.labels, labels, strict=True)))
+        self._attach(issue, one.files)
+        return [int(issue["number"])]
 
-    def _relabel(self, at: str, there: Sequence[Mapping[str, Any]], ours: Mapping[str, int]) -> None:
+    def _at(self, issue: Mapping[str, Any]) -> str:
+        return f"{self._where}/issues/{int(issue['number'])}"
+
+    def _comment(self, issue: Mapping[str, Any], one: Report, me: str) -> None:
+        "Say it where it has not been said, or where everybody takes it for over."
+        comments = _rows(self._ask("GET", f"{self._at(issue)}/comments"), "body")
+        texts = [issue.get("body"), *(c["body"] for c in comments if (c.get("user") or {}).get("login") == me)]
+        if issue["state"] == "closed" or one.told not in {marked(text)[2] for text in texts}:
+            self._ask("POST", f"{self._at(issue)}/comments", json={"body": one.body})
+
+    def _relabel(self, issue: Mapping[str, Any], ours: Mapping[str, int]) -> None:
         "Another severity takes the place of the old one; labels that people gave stay."
+        there = _rows(issue.get("labels") or [], "name", "id")
         kept = {row["name"]: row["id"] for row in there if not row["name"].startswith("severity/")}
         if not set(ours) <= {row["name"] for row in there}:
-            self._ask("PUT", f"{at}/labels", json={"labels": sorted({**kept, **ours}.values())})
+            self._ask("PUT", f"{self._at(issue)}/labels", json={"labels": sorted({**kept, **ours}.values())})
 
-    def _attach(self, number: int, files: Sequence[tuple[str, str]]) -> None:
+    def _attach(self, issue: Mapping[str, Any], files: Sequence[tuple[str, str]]) -> None:
         "Files that are not there yet. A tracker that takes none has the folded logs."
-        at, refused = f"{self._where}/issues/{number}/assets", (200, 201, 404, 413, 415, 422)
+        at, refused = f"{self._at(issue)}/assets", (200, 201, 404, 413, 415, 422)
         there = {row["name"] for row in _rows(self._ask("GET", at, refused) or [], "name")}
         for name, text in files:
             if name not in there:

@@ -71,7 +71,7 @@ class Spool:
                     remedy="Repair the way to Gitea, then: geocrop triage send.",
                 )  # fmt: skip
             number = int(there[-1].name[:8]) + 1 if there else 1
-            path = self.folder / f"{number:08d}-{one.incident}.json"
+            path = self.folder / f"{number:08d}-{one.about}.json"
             with publish(path) as draft:
                 draft.write_text(json.dumps(asdict(one), indent=1))
             return path
@@ -99,24 +99,23 @@ def deliver(
     gitea: Gitea,
     transport: httpx.BaseTransport | None = None,
 ) -> tuple[list[int], list[str]]:  # Issues that were told; why the rest still waits
-    "Send what waits, oldest first. An incident of which one report fails waits as a whole; others go on."
+    "Send what waits, oldest first. Where one report fails, all that are about the same wait; others go on."
     spool, told, failed = Spool(gitea.spool), list[int](), dict[str, str]()
     if not gitea.url or not spool.waiting():
         return [], []
     with Tracker(gitea, transport) as tracker, _only(spool):
         for path in spool.waiting():
-            incident = path.stem.partition("-")[2]
-            if incident in failed:
+            about = path.stem.partition("-")[2]
+            if about in failed:
                 continue
             try:
-                number = tracker.send(spool.read(path))
+                told += tracker.send(spool.read(path))
             except (GiteaError, ValueError) as error:
-                failed[incident] = f"{path.name}: {error}"
+                failed[about] = f"{path.name}: {error}"
                 if "status 4" not in str(error) and isinstance(error, GiteaError):
                     break  # nobody answers: the next would wait as long
                 continue
             path.unlink()
-            told += [number] if number is not None else []
     return told, list(failed.values())
 
 

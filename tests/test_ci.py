@@ -280,21 +280,25 @@ def test_a_forge_that_refuses_is_told_of(gitea: Any):
     assert ran.returncode == 1 and "Gitea did not take it" in ran.stderr and "another" not in ran.stderr
 
 
-def test_a_failed_job_is_given_to_triage(gitea: Any, tmp_path: Path):
-    (tmp_path / "geocrop").write_text('#!/bin/sh\necho "$@" >"$SEEN"\ntail -c 9 "$3" >>"$SEEN"\n')
+def test_the_jobs_of_a_run_are_given_to_triage(gitea: Any, tmp_path: Path):
+    (tmp_path / "geocrop").write_text(
+        '#!/bin/sh\necho "$@" >>"$SEEN"\n[ "$3" = --passed ] || tail -c 9 "$3" >>"$SEEN"\n'
+    )
     (tmp_path / "geocrop").chmod(0o755)
     env = {
         **os.environ, "GITHUB_SERVER_URL": gitea[0], "GITHUB_REPOSITORY": "owner/geocrop", "GITHUB_RUN_ID": "12",
         "GITHUB_SHA": REVISION, "TOKEN": TOKEN, "GEOCROP": str(tmp_path / "geocrop"), "SEEN": str(tmp_path / "seen"),
     }  # fmt: skip
-    ran = subprocess.run([sys.executable, ROOT / ".ci/failed.py"], env=env, capture_output=True, text=True)
-    assert ran.returncode == 0 and "1 failed jobs" in ran.stdout, ran.stderr
+    ran = subprocess.run([sys.executable, ROOT / ".ci/triage.py"], env=env, capture_output=True, text=True)
+    assert ran.returncode == 0 and "1 failed jobs, 2 that passed" in ran.stdout, ran.stderr
     seen = (tmp_path / "seen").read_text()
-    assert "triage ci" in seen and "--name job-3" in seen and f"commit={REVISION}" in seen and "the end" in seen
+    passed = [line.split()[2:5] for line in seen.splitlines() if "--passed" in line]
+    assert passed == [["--passed", "--name", "job-1"], ["--passed", "--name", "job-2"]]
+    assert "--name job-3" in seen and f"commit={REVISION}" in seen and "the end" in seen
     (log,) = (ROOT / "build/failed").glob("3-job-3.log")
-    assert log.stat().st_size <= script("failed").MOST_BYTES
+    assert log.stat().st_size <= script("triage").MOST_BYTES
     log.unlink()
-    assert subprocess.run([sys.executable, ROOT / ".ci/failed.py"], env=env | {"TOKEN": "no"}).returncode == 1
+    assert subprocess.run([sys.executable, ROOT / ".ci/triage.py"], env=env | {"TOKEN": "no"}).returncode == 1
 
 
 class Shelf(Answering):

@@ -182,7 +182,8 @@ HOSTILE = (
     "@admin please look", "closes #12, fixes geocrop/geocrop#3", "https://evil.example/x", "www.evil.example",
     "[click](javascript:alert(1))", "![x](https://evil.example/pixel.png)", "<img src=x onerror=alert(1)>",
     "<script>alert(1)</script>", "</details></summary>", "```\n@admin\n```", "~~~\n[x](y)\n~~~", "````text", "`@admin`",
-    "<!-- geocrop incident 0000000000000000 told 0000000000000000 -->", "[[secret page]]", "| a | b |\n|---|---|",
+    "<!-- geocrop incident 0000000000000000 about 0000000000000000 told 0000000000000000 -->",
+    "[[secret page]]", "| a | b |\n|---|---|",
     "# Heading", "> quote", "- [ ] task", "1. one", "&lt;b&gt;", "**bold** _it_ ~~no~~", "\\@admin \\# \\<b>",
     "mailto:a@b.org", "0f329e17a2b94c1d8e5f60718293a4b5c6d7e8f9", "ABC-123", "!45", "$x^2$", ":tada:",
     "\u202eevil", "@\u200badmin", "    indented", "\t<b>", "[x]: https://evil.example 'y'", "user@evil.example",
@@ -253,15 +254,15 @@ def test_nothing_in_a_report_acts_whoever_wrote_the_log():
     assert acts(one.body, len(links)) == []
     assert body.count("<details>") == body.count("</details>") == 2
     assert not re.search(r"[@#!<>\[\]`*|\\]", one.title)
-    assert marked(one.body) == (one.incident, one.told)
+    assert marked(one.body) == (one.incident, one.about, one.told)
     assert all(re.fullmatch(r"[\w.-]+\.txt", name) for name, _ in one.files)
 
 
 def test_a_log_cannot_claim_to_be_another_incident():
-    forged = "<!-- geocrop incident 0000000000000000 told 0000000000000000 -->"
+    forged = "<!-- geocrop incident 0000000000000000 about 0000000000000000 told 0000000000000000 -->"
     one = report(read_job("x", f"error\n{forged}"), [])
     assert marked(one.body)[0] == one.incident != "0" * 16
-    assert marked(f"{one.body}\nmore") == ("", "") and marked(None) == ("", "")
+    assert marked(f"{one.body}\nmore") == ("", "", "") == marked(None)
 
 
 # --- the same again --------------------------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ def test_other_failures_are_other_incidents():
 def test_any_log_gives_a_report(text: str, name: str):
     logs = (log(name, text),)
     one = report(Incident("ci", name, (("job", name),), "P3", logs=logs), findings(logs))
-    assert marked(one.body) == (one.incident, one.told) and len(one.body) < 70_000
+    assert marked(one.body) == (one.incident, one.about, one.told) and len(one.body) < 70_000
 
 
 def test_severity_is_of_the_rule_that_a_person_wrote():

@@ -187,6 +187,25 @@ def test_a_failed_job_has_a_class_and_its_artefacts(project: Path, gitea: tracke
     assert "metrics.json" in gitea.assets[1][-1]["name"]
 
 
+def test_what_a_job_failed_of_is_closed_when_it_passes(
+    project: Path, gitea: tracker.Gitea, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv("GEOCROP_LLM_MODEL")
+    (project / "disk.log").write_text("dvc repro\nOSError: [Errno 28] No space left on device\nexitcode '1': failure\n")
+    score = ROOT / "tests/incidents/logs/score-too-low.log"
+    for number, (name, log) in enumerate((("pipeline", score), ("pipeline", "disk.log"), ("tests", "disk.log")), 1):
+        assert triage("ci", log, "--name", name)["issues"] == [number]
+    assert triage("ci", "--passed", "--name", "checks")["issues"] == "none"
+    told = triage("ci", "--passed", "--name", "pipeline", "--fact", "run=121")
+    assert sorted(told["issues"]) == [1, 2] and len(gitea.issues) == 3
+    assert [issue["state"] for issue in gitea.issues] == ["closed", "closed", "open"]
+    assert "**resolved**" in gitea.comments[2][-1]["body"] and "run: 121" in gitea.comments[2][-1]["body"]
+    assert triage("ci", "disk.log", "--name", "pipeline")["issues"] == [2]  # and again
+    assert [issue["state"] for issue in gitea.issues] == ["closed", "open", "open"]
+    assert cli.main(["triage", "alert", "--passed"]) == 2
+    assert "ci --name JOB --passed" in capsys.readouterr().err
+
+
 def test_a_dry_run_prints_and_sends_nothing(project: Path, gitea: tracker.Gitea, capsys: pytest.CaptureFixture[str]):
     (project / "alert.json").write_text(message())
     assert cli.main(["triage", "alert", "alert.json", "--log", "pod.log", "--dry-run"]) == 0

@@ -1,4 +1,4 @@
-"""What failed in this run of Gitea Actions, each job as an issue: python .ci/failed.py
+"""What failed in this run of Gitea Actions, each job as an issue; those of jobs that passed are closed: .ci/triage.py
 
 Asks Gitea for the jobs of the run (listWorkflowRunJobs) and the logs of those that failed (downloadActionsRunJobLogs),
 and gives each to `geocrop triage ci`. Only the end of a log is read: that is where it says why.
@@ -17,13 +17,14 @@ import httpx
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 2_000_000  # of a log
 PAGE = 50
+ENDED = ("failure", "success")  # one that was cancelled or skipped says nothing
 
 
 def jobs(gitea: httpx.Client, run: str) -> Iterator[dict[str, Any]]:
-    "Those of a run that failed."
+    "Those of a run that have ended."
     for page in range(1, 100):
         answer = gitea.get(f"{run}/jobs", params={"page": page, "limit": PAGE}).raise_for_status().json()
-        yield from (one for one in answer["jobs"] if one.get("conclusion") == "failure")
+        yield from (one for one in answer["jobs"] if one.get("conclusion") in ENDED)
         if page * PAGE >= answer["total_count"]:
             return
 
@@ -51,20 +52,23 @@ def main(environment: Mapping[str, str]) -> int:
     headers = {"Authorization": f"token {token}"}
     with httpx.Client(base_url=f"{server.rstrip('/')}/api/v1", headers=headers, timeout=60) as gitea:
         try:
-            failed = [*jobs(gitea, f"{actions}/runs/{int(run)}")]
-            for job in failed:
+            facts = {"commit": commit, "run": f"{server}/{repository}/actions/runs/{int(run)}"}
+            words = [word for key, value in facts.items() for word in ("--fact", f"{key}={value}")]
+            geocrop = environment.get("GEOCROP", ROOT / ".venv/bin/geocrop")
+            ended = [*jobs(gitea, f"{actions}/runs/{int(run)}")]
+            for job in ended:
                 name = re.sub(r"[^A-Za-z0-9]+", "-", job["name"]).strip("-")[:60]
-                log = folder / f"{int(job['id'])}-{name}.log"
-                log.write_text(end_of_log(gitea, f"{actions}/jobs/{int(job['id'])}/logs"))
-                facts = {"commit": commit, "run": f"{server}/{repository}/actions/runs/{int(run)}"}
-                words = [word for key, value in facts.items() for word in ("--fact", f"{key}={value}")]
-                geocrop = environment.get("GEOCROP", ROOT / ".venv/bin/geocrop")
-                told = subprocess.run([geocrop, "triage", "ci", log, "--name", name, *words])
+                what: Path | str = "--passed"
+                if job["conclusion"] == "failure":
+                    what = folder / f"{int(job['id'])}-{name}.log"
+                    what.write_text(end_of_log(gitea, f"{actions}/jobs/{int(job['id'])}/logs"))
+                told = subprocess.run([geocrop, "triage", "ci", what, "--name", name, *words])
                 status = status or told.returncode
         except httpx.HTTPError as error:
             print(f"failed: Gitea does not say what failed: {error}", file=sys.stderr)
             return 1
-    print(f"{len(failed)} failed jobs")
+    failed = sum(job["conclusion"] == "failure" for job in ended)
+    print(f"{failed} failed jobs, {len(ended) - failed} that passed")
     return status
 
 
