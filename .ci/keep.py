@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
+from json import JSONDecodeError
 from pathlib import Path
 
 import httpx
@@ -65,11 +66,11 @@ def main(name: str, folder: Path, environment: Mapping[str, str]) -> int:
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as runtime:
         try:
             print(f"{name}: {keep(runtime, int(run), name, folder)} files")
+        except (httpx.HTTPError, KeyError, JSONDecodeError) as error:
+            print(f"keep: Gitea did not take {name}: {error}", file=sys.stderr)
+            return 1
         except ValueError as error:
             print(f"keep: {error}", file=sys.stderr)
-            return 1
-        except (httpx.HTTPError, KeyError) as error:
-            print(f"keep: Gitea did not take {name}: {error}", file=sys.stderr)
             return 1
     return 0
 
