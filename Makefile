@@ -45,8 +45,8 @@ drift: profile $(READY) ## a season beside the training of the model, reports/dr
 	@cd "$(FOLDER)" && "$(BIN)/geocrop" drift --out reports/drift --track $(ARGS)
 	@cd "$(FOLDER)" && "$(BIN)/python" -m geocrop_papermill "$(CURDIR)/nbs/pipelines/06_drift.ipynb" reports/drift/drift.ipynb
 
-test: $(READY) season ## every test, notebooks included, two files at a time; ARGS="-k words" to choose
-	@"$(BIN)/python" -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(READY) season ## every test, notebooks included, three files at a time; ARGS="-k words" to choose
+	@"$(BIN)/python" -m pytest -n 3 --dist loadfile $(ARGS)
 
 chaos: $(READY) season ## the service while its processes are killed and its servers fail: 60 jobs, 25 kills; a table of promises
 	@"$(BIN)/python" -m pytest -q tests/serving/chaos --long $(ARGS)
