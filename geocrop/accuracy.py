@@ -225,14 +225,13 @@ def cross_validate(
     "Predict every row by a model that was fitted on all other folds."
     X, y, folds = np.asarray(X), np.asarray(y), np.asarray(folds)
     _check_folds(y, folds, groups)
-    models = {fold: make_model() for fold in np.unique(folds)}
-    legend = getattr(next(iter(models.values())), "legend", None)
+    legend = getattr(make_model(), "legend", None)
     ids = np.unique(y).tolist() if legend is None else list(legend.ids)
     empty = np.zeros((len(y), len(ids)), dtype="float32")
     found = OutOfFold(np.zeros(len(y), dtype="uint8"), empty, empty.copy(), empty.astype(bool))
 
     def ask(fold: int) -> None:
-        model, held = models.pop(fold), folds == fold
+        model, held = make_model(), folds == fold
         model.fit(X[~held], y[~held], **{name: np.asarray(rows)[~held] for name, rows in (known or {}).items()})
         own = list(model.classes_) if legend is None else ids  # type: ignore[attr-defined]
         where = np.ix_(held, [ids.index(c) for c in own])
@@ -245,7 +244,7 @@ def cross_validate(
         found.classes[held] = most_likely(found.proba[held], ids)
 
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(ask, list(models)):  # raises what one of them raised
+        for _ in pool.map(ask, np.unique(folds)):  # raises what one of them raised
             pass
     return found
 
