@@ -43,6 +43,7 @@ log = logging.getLogger("serving.worker.answers")  # whatever it is started as
 FOLLOW_S = 2.0  # between two looks at who the champion is
 MOST_BYTES = 32 * 2**20  # of a request
 AT_ONCE = 4  # requests that are worked on; others wait
+KEPT_S = 75  # an idle connection; longer than the API keeps it (httpx: 5 s), or it asks on one that is just closing
 ASKERS_FAULT = (SchemaError, ItemsError, CubeError)  # nothing there, or nothing that can be read there
 
 
@@ -236,7 +237,9 @@ def main(words: list[str] | None = None) -> int:
     asked = parser.parse_args(words)
     log_to_stderr()
     tracing.begin("answers")
-    config = uvicorn.Config(create_app(), asked.host, asked.port, log_config=None, access_log=False)
+    config = uvicorn.Config(
+        create_app(), asked.host, asked.port, log_config=None, access_log=False, timeout_keep_alive=KEPT_S
+    )
     listener = socket.socket(fileno=asked.fd) if asked.fd is not None else config.bind_socket()
     try:
         uvicorn.Server(config).run(sockets=[listener])
