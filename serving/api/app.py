@@ -28,6 +28,7 @@ ROUTERS = (
     legends.router, stac.router, health.router, pages.router,
 )  # fmt: skip
 MOST_BYTES = 256 * 1024  # of a body: a polygon of as many corners as are allowed is a quarter of it
+SOON_S = 0.3  # after the start: whoever waits for the process is answered before anything is made ready
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 ABOUT = "Crop maps on demand: OGC API - Processes, STAC, tiles, Open Inference Protocol. Errors are problem+json."
 
@@ -64,10 +65,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     reconciler = Reconciler(here)
     reconciler.start()
     here.caller.start()
-    threading.Thread(target=tiles.warm, args=(here,), name="warm", daemon=True).start()
+    warm = threading.Timer(SOON_S, tiles.warm, args=(here,))
+    warm.daemon = True
+    warm.start()
     try:
         yield
     finally:
+        warm.cancel()
         here.close()
         here.caller.stop()
         reconciler.stop()
