@@ -1,6 +1,7 @@
 "One map, as a job makes it; models of the store, loaded once."
 
 import fcntl
+import io
 import os
 import tempfile
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shapely.geometry import shape
 
@@ -17,12 +19,16 @@ from geocrop.clouds import Mask
 from geocrop.cube import grid
 from geocrop.items import reading_threads, search
 from geocrop.mapping import MapModel, Product, map_area
-from geocrop.schema import AOI, Area, ModelError, Season, geometry
-from geocrop.store import bucket
+from geocrop.schema import AOI, CLASS_NODATA, Area, ModelError, Season, StoreError, geometry
+from geocrop.store import bucket, read_bytes
 from serving import tracing
 from serving.jobs import models
 from serving.jobs.models import Model
 
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+LEAST_PLACES = 10  # of a survey inside a map: nbs/37_reference shows that its limits hold with a dozen
 KEPT = 2  # models in memory: the champion, and the one before, of which jobs may still wait
 
 
@@ -45,6 +51,7 @@ def make(
 ) -> Made:
     "Map an area as params.yaml says. GeocropError as the library raises it."
     begin = time.monotonic()
+    visited = _reference_survey()  # what is wrong with it is said before the work
     tell(1, "searching scenes")
     with tracing.span("search scenes"):
         found = search(area, season)
@@ -69,7 +76,34 @@ def make(
             threads=reading_threads(settings.params("base").threads),
             progress=told,
         )
+    if visited is not None:
+        tell(91, "estimating hectares")
+        _estimate_hectares(out, visited)
     return Made(product, len(found), geobox.shape[0] * geobox.shape[1], time.monotonic() - begin)
+
+
+def _reference_survey() -> "gpd.GeoDataFrame | None":
+    "The project's survey of the ground; None where there is none. StoreError where it cannot be read."
+    where = settings.settings("labels").reference
+    if not where:
+        return None
+    import geopandas as gpd  # here, and below: most projects have no survey, and tables of it take memory
+
+    try:
+        return gpd.read_parquet(io.BytesIO(read_bytes(where)))
+    except ValueError as error:
+        raise StoreError(
+            f"Reference survey {where}", found=f"no GeoParquet ({' '.join(str(error).split())[:200]})",
+            expected="what geocrop.reference.draw made, filled in", remedy="Correct labels.reference of settings.ini.",
+        ) from None  # fmt: skip
+
+
+def _estimate_hectares(out: Path, visited: "gpd.GeoDataFrame") -> None:
+    "Put intervals into a map's statistics, by a survey of all the land of which it shows a part."
+    from geocrop.product import classes_at, with_survey
+
+    if (classes_at(out, visited) != CLASS_NODATA).sum() >= LEAST_PLACES:
+        with_survey(out, visited)
 
 
 def warm(
