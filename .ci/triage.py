@@ -45,7 +45,7 @@ def main(environment: Mapping[str, str]) -> int:
             for key in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_SHA", "TOKEN")
         )
     except KeyError as missing:
-        print(f"failed: found no {missing}; expected the environment of a run of Gitea Actions", file=sys.stderr)
+        print(f"triage: found no {missing}; expected the environment of a run of Gitea Actions", file=sys.stderr)
         return 2
     actions, folder, status = f"/repos/{repository}/actions", ROOT / "build/failed", 0
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def main(environment: Mapping[str, str]) -> int:
                 told = subprocess.run([geocrop, "triage", "ci", what, "--name", name, *words])
                 status = status or told.returncode
         except httpx.HTTPError as error:
-            print(f"failed: Gitea does not say what failed: {error}", file=sys.stderr)
+            print(f"triage: Gitea does not say what failed: {error}", file=sys.stderr)
             return 1
     failed = sum(job["conclusion"] == "failure" for job in ended)
     print(f"{failed} failed jobs, {len(ended) - failed} that passed")

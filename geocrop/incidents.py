@@ -541,6 +541,11 @@ _STAMP = re.compile(r"(?m)^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ")
 BY_CLASS = {"security": "P1", "training": "P2", "container": "P2", "deployment": "P2", "lint": "P3", "test": "P3"}
 
 
+def _told(facts: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    "What a workflow knows, redacted and of bounded length."
+    return tuple((redact(key).text[:40], redact(value).text[:200]) for key, value in facts)
+
+
 def read_job(
     name: str,  # Of the job, as the workflow names it
     text: str,  # Its log
@@ -561,7 +566,7 @@ def read_job(
         f"{printed.name} failed: {label}",
         (("job", printed.name),),
         BY_CLASS.get(label, "P2"),
-        tuple((redact(k).text[:40], redact(v).text[:200]) for k, v in (*facts, ("class", label))),
+        _told((*facts, ("class", label))),
         (*logs, printed),
         tuple(files),
     )
@@ -574,5 +579,4 @@ def read_passed(
 ) -> Incident:
     "The end of whatever a job of CI failed of before."
     safe = log(name, "").name
-    told = tuple((redact(k).text[:40], redact(v).text[:200]) for k, v in facts)
-    return Incident("ci", f"{safe} passed", (("job", safe),), "P3", told, resolved=True)
+    return Incident("ci", f"{safe} passed", (("job", safe),), "P3", _told(facts), resolved=True)

@@ -87,7 +87,7 @@ def report(
 ) -> Report:
     "An incident for people to read."
     label = classify(incident.logs, found) if incident.kind == "ci" and not incident.resolved else ""
-    mark = fingerprint(incident, found, label)
+    mark, subject = fingerprint(incident, found, label), about(incident)
     known = [
         mark,
         incident.severity,
@@ -118,10 +118,10 @@ def report(
     labels = ["triage", f"kind/{incident.kind}", f"severity/{incident.severity}"]
     return Report(
         mark,
-        about(incident),
+        subject,
         told,
         f"{incident.severity} {title.removeprefix(incident.severity).strip()}"[:200],
-        f"{body}\n\n<!-- geocrop incident {mark} about {about(incident)} told {told} -->",
+        f"{body}\n\n<!-- geocrop incident {mark} about {subject} told {told} -->",
         tuple(labels + ([f"class/{label}"] if label else [])),
         tuple(
             (f"{told}-{place}-{re.sub(r'[^A-Za-z0-9.-]+', '-', one.name)[:60]}.txt", one.text)
